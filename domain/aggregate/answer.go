@@ -1,0 +1,218 @@
+package aggregate
+
+import (
+	"strconv"
+
+	"github.com/raftmetrics/raftmetrics/domain/fault"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
+)
+
+// Fill says what stands in windows without samples.
+type Fill uint8
+
+// The ways to fill. In a filled window count is always 0, for it is a fact.
+const (
+	FillNone     Fill = iota // leave the window out
+	FillNull                 // null
+	FillZero                 // 0
+	FillPrevious             // what the last window with samples had, null before the first
+)
+
+// ParseFill reads null, 0 or previous.
+func ParseFill(text string) (Fill, error) {
+	switch text {
+	case "null":
+		return FillNull, nil
+	case "0":
+		return FillZero, nil
+	case "previous":
+		return FillPrevious, nil
+	}
+	return FillNone, fault.Field("fill", "is "+strconv.Quote(text), "null, 0 or previous")
+}
+
+// Value is the result of one function. Null stands where there were no samples.
+type Value struct {
+	Function Function
+	Number   float64 // unless Null; for Count a whole number below 2^53
+	Null     bool
+}
+
+// WindowValues is one window, [Start, End), and its values.
+type WindowValues struct {
+	Start, End metric.Timestamp
+	Values     []Value
+}
+
+// AnswerGroup is one group's result: Windows when the query has a window, else Values.
+type AnswerGroup struct {
+	Tags    []metric.Tag // the group_by keys, in that order, and their values; "" where not set
+	Values  []Value
+	Windows []WindowValues
+}
+
+// Answer is the finished result of a Query. A query without group_by has exactly one group.
+type Answer struct {
+	Query  Query
+	Groups []AnswerGroup
+}
+
+// Finish computes the answer from the merged table: the values of functions in their order, windows
+// filled as fill says (an open end of the range reaches to the group-independent first or last sample's window).
+// It returns ErrOverflow for a sum or avg out of range and ErrTooManyWindows or ErrTooManyCells where filling
+// would exceed the limits.
+func Finish(q Query, t Table, functions []Function, fill Fill) (Answer, error) {
+	groups := t.Groups
+	if len(q.groupBy) == 0 && len(groups) == 0 {
+		groups = []Group{{}}
+	}
+	f := finisher{query: q, functions: functions, fill: fill}
+	if err := f.spanWindows(t); err != nil {
+		return Answer{}, err
+	}
+	answer := Answer{Query: q, Groups: make([]AnswerGroup, 0, len(groups))}
+	for _, g := range groups {
+		ag, err := f.group(g)
+		if err != nil {
+			return Answer{}, err
+		}
+		answer.Groups = append(answer.Groups, ag)
+	}
+	return answer, nil
+}
+
+type finisher struct {
+	query       Query
+	functions   []Function
+	fill        Fill
+	first, last metric.Timestamp // starts of the first and last window to fill
+	empty       bool             // no window at all
+}
+
+// spanWindows finds which windows a filled answer spans.
+func (f *finisher) spanWindows(t Table) error {
+	w, r := f.query.window, f.query.span
+	if w.IsZero() || f.fill == FillNone {
+		return nil
+	}
+	f.empty = true
+	for _, g := range t.Groups {
+		first, last := g.Cells[0].Start, g.Cells[len(g.Cells)-1].Start
+		if f.empty {
+			f.first, f.last, f.empty = first, last, false
+		}
+		f.first, f.last = min(f.first, first), max(f.last, last)
+	}
+	fromOpen, toOpen := r.from == metric.TimestampMin, r.to == metric.TimestampMax
+	if f.empty && (fromOpen || toOpen) {
+		return nil
+	}
+	f.empty = false
+	if !fromOpen {
+		f.first = w.Start(r.from)
+	}
+	if !toOpen {
+		f.last = w.Start(r.to)
+	}
+	if err := CheckWindows(w, f.first, f.last); err != nil {
+		return err
+	}
+	if n := (int64(f.last-f.first)/w.Width() + 1) * int64(max(1, len(t.Groups))); n > CellsMax {
+		return ErrTooManyCells.WithDetail("limit", CellsMax)
+	}
+	return nil
+}
+
+func (f *finisher) group(g Group) (AnswerGroup, error) {
+	ag := AnswerGroup{}
+	for i, key := range f.query.groupBy {
+		ag.Tags = append(ag.Tags, metric.Tag{Key: key, Value: g.Tags[i]})
+	}
+	var err error
+	if !f.query.window.IsZero() {
+		ag.Windows, err = f.windows(g.Cells)
+		return ag, err
+	}
+	var p Partial
+	if len(g.Cells) > 0 {
+		p = g.Cells[0].Partial
+	}
+	ag.Values, err = f.values(p)
+	return ag, err
+}
+
+func (f *finisher) windows(cells []Cell) ([]WindowValues, error) {
+	w := f.query.window
+	windows := make([]WindowValues, 0, len(cells))
+	var previous []Value
+	next := f.first
+	fillTo := func(end metric.Timestamp) {
+		for ; f.fill != FillNone && !f.empty && next < end; next = w.End(next) {
+			windows = append(windows, WindowValues{Start: next, End: w.End(next), Values: f.filler(previous)})
+		}
+	}
+	for _, c := range cells {
+		fillTo(c.Start)
+		values, err := f.values(c.Partial)
+		if err != nil {
+			return nil, err
+		}
+		windows = append(windows, WindowValues{Start: c.Start, End: w.End(c.Start), Values: values})
+		previous, next = values, w.End(c.Start)
+	}
+	fillTo(w.End(f.last))
+	return windows, nil
+}
+
+func (f *finisher) values(p Partial) ([]Value, error) {
+	values := make([]Value, len(f.functions))
+	for i, fn := range f.functions {
+		v, err := evaluate(fn, p)
+		if err != nil {
+			return nil, err
+		}
+		values[i] = v
+	}
+	return values, nil
+}
+
+func evaluate(fn Function, p Partial) (Value, error) {
+	v := Value{Function: fn, Null: p.count == 0}
+	switch fn {
+	case Count:
+		return Value{Function: fn, Number: float64(p.count)}, nil
+	case Min:
+		v.Number = p.min
+	case Max:
+		v.Number = p.max
+	case Sum, Avg:
+		if v.Null {
+			return v, nil
+		}
+		sum, err := p.Sum()
+		if err != nil {
+			return Value{}, err
+		}
+		v.Number = sum
+		if fn == Avg {
+			v.Number = sum / float64(p.count)
+		}
+	}
+	return v, nil
+}
+
+// filler returns the values of a window without samples.
+func (f *finisher) filler(previous []Value) []Value {
+	values := make([]Value, len(f.functions))
+	for i, fn := range f.functions {
+		switch {
+		case fn == Count, f.fill == FillZero:
+			values[i] = Value{Function: fn}
+		case f.fill == FillPrevious && previous != nil:
+			values[i] = previous[i]
+		default:
+			values[i] = Value{Function: fn, Null: true}
+		}
+	}
+	return values
+}

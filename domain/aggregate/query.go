@@ -1,0 +1,145 @@
+package aggregate
+
+import (
+	"slices"
+	"strconv"
+
+	"github.com/raftmetrics/raftmetrics/domain/fault"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
+)
+
+// Limits on what one query may ask for.
+const (
+	// WindowsMax bounds the windows of one group in an answer, filled ones included.
+	WindowsMax = 11_000
+	// GroupsMax bounds the groups of an answer.
+	GroupsMax = 10_000
+	// CellsMax bounds groups × windows of an answer: what a query may hold in memory.
+	CellsMax = 1_000_000
+)
+
+// Range is a span of time, both ends inclusive. Open ends are TimestampMin and TimestampMax.
+type Range struct {
+	from, to metric.Timestamp
+}
+
+// NewRange builds a range; nil ends are open; from must not be after to.
+func NewRange(from, to *metric.Timestamp) (Range, error) {
+	r := Everything()
+	if from != nil {
+		r.from = *from
+	}
+	if to != nil {
+		r.to = *to
+	}
+	if r.from > r.to {
+		return Range{}, fault.Field("from", "is after to", "from at or before to")
+	}
+	return r, nil
+}
+
+// Everything is the range open at both ends.
+func Everything() Range { return Range{from: metric.TimestampMin, to: metric.TimestampMax} }
+
+// From returns the first instant inside.
+func (r Range) From() metric.Timestamp { return r.from }
+
+// To returns the last instant inside.
+func (r Range) To() metric.Timestamp { return r.to }
+
+// Contains reports whether t lies inside.
+func (r Range) Contains(t metric.Timestamp) bool { return t >= r.from && t <= r.to }
+
+// Query asks for partials of one metric's samples inside Range, of the series that Matchers select,
+// cut into Window buckets and grouped by the values of the GroupBy tag keys. Build it with NewQuery.
+type Query struct {
+	metric   metric.Name
+	matchers metric.Matchers
+	span     Range
+	window   Window
+	groupBy  []string
+}
+
+// QuerySpec are the parts of a Query by name.
+type QuerySpec struct {
+	Metric   metric.Name
+	Matchers metric.Matchers
+	Range    Range
+	Window   Window
+	GroupBy  []string // tag keys, each once
+}
+
+// NewQuery checks spec. A range closed at both ends must not span more than WindowsMax windows.
+func NewQuery(spec QuerySpec) (Query, error) {
+	if spec.Metric.IsZero() {
+		return Query{}, fault.Field("metric", "is missing", "a metric name")
+	}
+	if spec.Range == (Range{}) {
+		spec.Range = Everything()
+	}
+	seen := make(map[string]bool, len(spec.GroupBy))
+	for _, key := range spec.GroupBy {
+		if _, err := metric.NewTags([]metric.Tag{{Key: key, Value: "-"}}); err != nil {
+			return Query{}, fault.Field("group_by", "has the bad tag key "+strconv.Quote(key), "a comma list of tag keys")
+		}
+		if seen[key] {
+			return Query{}, fault.Field("group_by", "names "+key+" twice", "each tag key once")
+		}
+		seen[key] = true
+	}
+	if len(spec.GroupBy) > metric.TagsMax {
+		return Query{}, fault.Field("group_by", "names "+strconv.Itoa(len(spec.GroupBy))+" keys", "at most "+strconv.Itoa(metric.TagsMax))
+	}
+	q := Query{metric: spec.Metric, matchers: spec.Matchers, span: spec.Range, window: spec.Window, groupBy: slices.Clone(spec.GroupBy)}
+	if spec.Range.from != metric.TimestampMin && spec.Range.to != metric.TimestampMax {
+		if err := CheckWindows(spec.Window, spec.Range.from, spec.Range.to); err != nil {
+			return Query{}, err
+		}
+	}
+	return q, nil
+}
+
+// CheckWindows refuses more than WindowsMax windows between first and last.
+func CheckWindows(w Window, first, last metric.Timestamp) error {
+	if w.IsZero() {
+		return nil
+	}
+	if n := (int64(w.Start(last)) - int64(w.Start(first))) / w.Width(); n >= WindowsMax {
+		return ErrTooManyWindows.WithDetail("limit", WindowsMax)
+	}
+	return nil
+}
+
+// ErrTooManyWindows, ErrTooManyGroups and ErrTooManyCells are what a query beyond the limits gets.
+var (
+	ErrTooManyWindows = fault.Newf(fault.Unprocessable, "too_many_windows",
+		"the answer has more than %d windows; ask for wider windows or a shorter range", WindowsMax)
+	ErrTooManyGroups = fault.Newf(fault.Unprocessable, "too_many_groups",
+		"the answer has more than %d groups; group by fewer tags or filter", GroupsMax)
+	ErrTooManyCells = fault.Newf(fault.Unprocessable, "too_many_cells",
+		"the answer has more than %d values of group and window; ask for fewer groups or wider windows", CellsMax)
+)
+
+// Metric returns the metric's name.
+func (q Query) Metric() metric.Name { return q.metric }
+
+// Matchers returns which series are asked for.
+func (q Query) Matchers() metric.Matchers { return q.matchers }
+
+// Range returns the span of time.
+func (q Query) Range() Range { return q.span }
+
+// Window returns how time is cut.
+func (q Query) Window() Window { return q.window }
+
+// GroupBy returns the tag keys to group by; callers must not change it.
+func (q Query) GroupBy() []string { return q.groupBy }
+
+// GroupTags returns the values of the GroupBy keys in tags, "" for a key that is not set.
+func (q Query) GroupTags(tags metric.Tags) []string {
+	values := make([]string, len(q.groupBy))
+	for i, key := range q.groupBy {
+		values[i], _ = tags.Get(key)
+	}
+	return values
+}
