@@ -1,0 +1,286 @@
+package cluster
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+
+	"github.com/raftmetrics/raftmetrics/domain/fault"
+	"github.com/raftmetrics/raftmetrics/domain/shard"
+)
+
+// Limits and defaults of a cluster.
+const (
+	// ReplicationFactorDefault is how many replicas a shard gets where there are that many nodes.
+	ReplicationFactorDefault = 3
+	// ReplicationFactorMax bounds REPLICATION_FACTOR.
+	ReplicationFactorMax = 7
+	// MetaMembersMax is how many members the meta group has where there are that many nodes.
+	MetaMembersMax = 3
+	// NodesMax bounds the members of a cluster.
+	NodesMax = 1024
+)
+
+// ReplicaID numbers a replica in its group. Ids are given by the meta group and never used twice in
+// a cluster, so that a replica whose disk was lost can never vote under its old name.
+type ReplicaID uint64
+
+// Replica is one node's copy of one group.
+type Replica struct {
+	ID   ReplicaID
+	Node NodeID
+}
+
+// Placement is which replicas a group is wanted to have. The group's leader brings its Raft
+// configuration there step by step (learner, caught up, joint consensus); until then the replicas
+// of the placement before may still vote.
+type Placement struct {
+	Replicas []Replica // ascending by ID
+	Epoch    uint64    // grows with each change of this group's placement
+}
+
+// On returns the replica on node, if there is one.
+func (p Placement) On(node NodeID) (Replica, bool) {
+	for _, r := range p.Replicas {
+		if r.Node == node {
+			return r, true
+		}
+	}
+	return Replica{}, false
+}
+
+// Blueprint is what is chosen when a cluster is founded and never changes.
+type Blueprint struct {
+	ClusterID         string // 128 random bits in hexadecimal
+	Shards            shard.Map
+	ReplicationFactor int
+}
+
+// State is the whole content of the meta group. The zero State is that of no cluster; build one with
+// Found or Restore. Its methods that change it check first and change nothing when they refuse.
+type State struct {
+	blueprint   Blueprint
+	epoch       uint64 // grows with every change of anything
+	nextReplica ReplicaID
+	nodes       []Node // ascending by id
+	meta        Placement
+	shards      []Placement // index: shard.ID
+}
+
+// Found makes the state of a new cluster of nodes, all distinct, with its first placement.
+func Found(b Blueprint, nodes []Node) (*State, error) {
+	if b.ReplicationFactor < 1 || b.ReplicationFactor > ReplicationFactorMax {
+		return nil, fault.Field("REPLICATION_FACTOR", "is "+strconv.Itoa(b.ReplicationFactor), "1 to "+strconv.Itoa(ReplicationFactorMax))
+	}
+	if b.ClusterID == "" || b.Shards.Count() == 0 {
+		return nil, fault.New(fault.Invalid, "invalid_blueprint", "a cluster needs an id and a shard map")
+	}
+	if len(nodes) == 0 || len(nodes) > NodesMax {
+		return nil, fault.Newf(fault.Invalid, "invalid_cluster", "a cluster has 1 to %d nodes, not %d", NodesMax, len(nodes))
+	}
+	s := &State{blueprint: b, epoch: 1, nextReplica: 1, nodes: slices.Clone(nodes), shards: make([]Placement, b.Shards.Count())}
+	slices.SortFunc(s.nodes, func(x, y Node) int { return cmp.Compare(x.id.text, y.id.text) })
+	for i := 1; i < len(s.nodes); i++ {
+		if s.nodes[i].id == s.nodes[i-1].id {
+			return nil, errDuplicateNode(s.nodes[i].id)
+		}
+	}
+	everyoneAlive := func(NodeID) bool { return true }
+	s.meta = s.place(s.wantedMeta(everyoneAlive))
+	for i := range s.shards {
+		s.shards[i] = s.place(s.firstNodes(shard.ID(i)))
+	}
+	return s, nil
+}
+
+// place gives new replica ids on nodes and counts the epoch.
+func (s *State) place(nodes []NodeID) Placement {
+	p := Placement{Epoch: 1}
+	for _, n := range nodes {
+		p.Replicas = append(p.Replicas, Replica{ID: s.nextReplica, Node: n})
+		s.nextReplica++
+	}
+	return p
+}
+
+// Blueprint returns what was chosen at founding.
+func (s *State) Blueprint() Blueprint { return s.blueprint }
+
+// Epoch returns a number that grows with every change.
+func (s *State) Epoch() uint64 { return s.epoch }
+
+// Nodes returns the members, ascending by id; callers must not change it.
+func (s *State) Nodes() []Node { return s.nodes }
+
+// Node returns the member named id.
+func (s *State) Node(id NodeID) (Node, bool) {
+	i, ok := s.find(id)
+	if !ok {
+		return Node{}, false
+	}
+	return s.nodes[i], true
+}
+
+// Meta returns the placement of the meta group.
+func (s *State) Meta() Placement { return s.meta }
+
+// Shard returns the placement of a shard below Blueprint().Shards.Count().
+func (s *State) Shard(id shard.ID) Placement { return s.shards[id] }
+
+// ShardsOn returns the shards of which node is wanted to hold a replica, ascending.
+func (s *State) ShardsOn(node NodeID) []shard.ID {
+	var ids []shard.ID
+	for i, p := range s.shards {
+		if _, ok := p.On(node); ok {
+			ids = append(ids, shard.ID(i))
+		}
+	}
+	return ids
+}
+
+func (s *State) find(id NodeID) (int, bool) {
+	return slices.BinarySearchFunc(s.nodes, id, func(n Node, id NodeID) int { return cmp.Compare(n.id.text, id.text) })
+}
+
+func errDuplicateNode(id NodeID) error {
+	return fault.Newf(fault.Conflict, "node_exists", "NODE_ID %s belongs to another living node of the cluster; give each node its own", id)
+}
+
+// AddNode takes a new member in. It gets replicas by later moves.
+func (s *State) AddNode(n Node) error {
+	i, ok := s.find(n.id)
+	if ok {
+		return errDuplicateNode(n.id)
+	}
+	if len(s.nodes) >= NodesMax {
+		return fault.Newf(fault.Exhausted, "too_many_nodes", "the cluster has %d nodes already, the most it can have", NodesMax)
+	}
+	s.nodes = slices.Insert(s.nodes, i, n)
+	s.epoch++
+	return nil
+}
+
+// Readmit takes a known node back. With the incarnation it had, only its address changes. With a new
+// one its disk was lost: its replicas are dead, and each is replaced under a new id on the same node.
+// Whether the old incarnation still answers is for the caller to find out first.
+func (s *State) Readmit(n Node) error {
+	i, ok := s.find(n.id)
+	if !ok {
+		return errUnknownNode(n.id)
+	}
+	old := s.nodes[i]
+	if old.role != n.role {
+		return fault.Newf(fault.Conflict, "role_changed", "node %s is known as %s and cannot return as %s", n.id, old.role, n.role)
+	}
+	n.draining = old.draining
+	s.nodes[i] = n
+	s.epoch++
+	if old.incarnation == n.incarnation {
+		return nil
+	}
+	s.renew(&s.meta, n.id)
+	for i := range s.shards {
+		s.renew(&s.shards[i], n.id)
+	}
+	return nil
+}
+
+// renew replaces the replica on node, if there is one, by one with a new id.
+func (s *State) renew(p *Placement, node NodeID) {
+	if old, ok := p.On(node); ok {
+		s.replace(p, old.ID, node)
+	}
+}
+
+func errUnknownNode(id NodeID) error {
+	return fault.Newf(fault.NotFound, "unknown_node", "the cluster has no node %s", id)
+}
+
+// SetDraining marks a member so that the planner moves its replicas away, or takes the mark off.
+func (s *State) SetDraining(id NodeID, draining bool) error {
+	i, ok := s.find(id)
+	if !ok {
+		return errUnknownNode(id)
+	}
+	if s.nodes[i].draining != draining {
+		s.nodes[i].draining = draining
+		s.epoch++
+	}
+	return nil
+}
+
+// RemoveNode lets a member go that holds no replica any more.
+func (s *State) RemoveNode(id NodeID) error {
+	i, ok := s.find(id)
+	if !ok {
+		return errUnknownNode(id)
+	}
+	_, inMeta := s.meta.On(id)
+	if n := len(s.ShardsOn(id)); n > 0 || inMeta {
+		return fault.Newf(fault.Conflict, "node_not_empty", "node %s still holds replicas of %d shards; drain it first", id, n)
+	}
+	s.nodes = slices.Delete(s.nodes, i, i+1)
+	s.epoch++
+	return nil
+}
+
+// Apply carries out one move of the planner. It refuses a move that was planned on another placement
+// of the group than the present one.
+func (s *State) Apply(m Move) error {
+	p := &s.meta
+	if !m.Meta {
+		if int(m.Shard) >= len(s.shards) {
+			return fault.Newf(fault.Invalid, "unknown_shard", "the cluster has no shard %s", m.Shard)
+		}
+		p = &s.shards[m.Shard]
+	}
+	if p.Epoch != m.Epoch {
+		return fault.Newf(fault.Conflict, "placement_changed", "the placement is at epoch %d, not %d", p.Epoch, m.Epoch)
+	}
+	if !m.To.IsZero() {
+		if _, ok := s.find(m.To); !ok {
+			return errUnknownNode(m.To)
+		}
+		if _, ok := p.On(m.To); ok && m.To != m.From {
+			return fault.Newf(fault.Conflict, "replica_exists", "node %s holds a replica already", m.To)
+		}
+	}
+	var from ReplicaID
+	if !m.From.IsZero() {
+		r, ok := p.On(m.From)
+		if !ok {
+			return fault.Newf(fault.Conflict, "no_replica", "node %s holds no replica", m.From)
+		}
+		from = r.ID
+	}
+	if m.To.IsZero() && len(p.Replicas) < 2 {
+		return fault.New(fault.Conflict, "last_replica", "the last replica cannot be removed")
+	}
+	s.replace(p, from, m.To)
+	s.epoch++
+	return nil
+}
+
+// replace removes replica old (0: none) and adds a new one on node (zero: none). It builds a new
+// slice, for the old one may be in readers' hands.
+func (s *State) replace(p *Placement, old ReplicaID, node NodeID) {
+	replicas := make([]Replica, 0, len(p.Replicas)+1)
+	for _, r := range p.Replicas {
+		if r.ID != old {
+			replicas = append(replicas, r)
+		}
+	}
+	if !node.IsZero() {
+		replicas = append(replicas, Replica{ID: s.nextReplica, Node: node})
+		s.nextReplica++
+	}
+	*p = Placement{Replicas: replicas, Epoch: p.Epoch + 1}
+}
+
+// Clone returns a copy that shares nothing that either may change.
+func (s *State) Clone() *State {
+	c := *s
+	c.nodes = slices.Clone(s.nodes)
+	c.shards = slices.Clone(s.shards) // placements' replica slices are replaced, never changed
+	return &c
+}
