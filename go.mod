@@ -3,6 +3,7 @@ module github.com/raftmetrics/raftmetrics
 go 1.26.0
 
 require (
+	connectrpc.com/connect v1.21.1
 	github.com/anishathalye/porcupine v1.3.1
 	github.com/caarlos0/env/v11 v11.4.2
 	github.com/cespare/xxhash/v2 v2.3.0
@@ -19,6 +20,7 @@ require (
 	go.uber.org/mock v0.6.0
 	golang.org/x/sync v0.23.0
 	golang.org/x/sys v0.48.0
+	google.golang.org/protobuf v1.36.12
 	pgregory.net/rapid v1.3.0
 )
 
@@ -69,7 +71,10 @@ require (
 	golang.org/x/text v0.42.0 // indirect
 	golang.org/x/tools v0.49.0 // indirect
 	golang.org/x/xerrors v0.0.0-20240903120638-7835f813f4da // indirect
-	google.golang.org/protobuf v1.36.12 // indirect
 )
 
-tool go.uber.org/mock/mockgen
+tool (
+	connectrpc.com/connect/cmd/protoc-gen-connect-go
+	go.uber.org/mock/mockgen
+	google.golang.org/protobuf/cmd/protoc-gen-go
+)
