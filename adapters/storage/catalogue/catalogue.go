@@ -1,0 +1,180 @@
+// Package catalogue numbers the series and metrics of one shard and remembers each series' newest sample.
+package catalogue
+
+import (
+	"iter"
+	"strings"
+
+	"github.com/raftmetrics/raftmetrics/domain/fault"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
+)
+
+// SeriesID numbers a shard's series densely from 0, in the order of their first appearance in the log.
+type SeriesID uint32
+
+// MetricID numbers a shard's metrics densely from 0, in the order of their first series.
+type MetricID uint32
+
+// seriesBytes is what one series costs besides its key and tags: handle, map entry, index, newest sample.
+const seriesBytes = 240
+
+// tagBytes is what one tag costs besides its text, which the key holds.
+const tagBytes = 32
+
+// Catalogue is the list of a shard's series. It only grows. It has no lock: its owner guards it. What
+// Series and OfMetric return stays valid and unchanged while the catalogue grows.
+type Catalogue struct {
+	seriesMax int
+	ids       map[string]SeriesID
+	entries   []entry
+	newest    []newest
+	metrics   map[metric.Name]MetricID
+	byMetric  [][]SeriesID
+	bytes     int64
+}
+
+type entry struct {
+	series metric.Series
+	metric MetricID
+}
+
+type newest struct {
+	at    int64
+	value float64
+	known bool
+}
+
+// New returns an empty catalogue that takes up to seriesMax series; 0 means metric.SeriesPerShardMax.
+func New(seriesMax int) *Catalogue {
+	if seriesMax <= 0 {
+		seriesMax = metric.SeriesPerShardMax
+	}
+	return &Catalogue{seriesMax: seriesMax, ids: map[string]SeriesID{}, metrics: map[metric.Name]MetricID{}}
+}
+
+// Plan is what Define would do with some keys: prepared without changing the catalogue.
+type Plan struct {
+	ids     []SeriesID
+	created []metric.Series
+}
+
+// Prepare numbers keys, each of which stands once, without changing the catalogue. It keeps nothing of
+// keys' memory. It returns an error of kind Unprocessable with code series_limit when the new ones
+// exceed the limit, and a fault.Invalid for a key that is not canonical. scratch, which may be nil, is
+// a plan that is no longer needed.
+func (c *Catalogue) Prepare(keys []string, scratch *Plan) (*Plan, error) {
+	p := scratch
+	if p == nil {
+		p = &Plan{}
+	}
+	p.ids, p.created = p.ids[:0], p.created[:0]
+	unknown := 0
+	for _, key := range keys {
+		if _, ok := c.ids[key]; !ok {
+			unknown++
+		}
+	}
+	if len(c.entries)+unknown > c.seriesMax {
+		return nil, fault.Newf(fault.Unprocessable, "series_limit",
+			"the shard would hold more than %d series; use fewer distinct tag values", c.seriesMax).
+			WithDetail("limit", c.seriesMax)
+	}
+	next := SeriesID(len(c.entries))
+	for _, key := range keys {
+		id, ok := c.ids[key]
+		if !ok {
+			series, err := metric.ParseSeriesKey(strings.Clone(key))
+			if err != nil {
+				return nil, err
+			}
+			p.created = append(p.created, series)
+			id = next
+			next++
+		}
+		p.ids = append(p.ids, id)
+	}
+	return p, nil
+}
+
+// IDs returns the number of each key, in the order given to Prepare.
+func (p *Plan) IDs() []SeriesID { return p.ids }
+
+// Define adds the plan's new series. The catalogue must not have grown since Prepare.
+func (c *Catalogue) Define(p *Plan) {
+	for _, series := range p.created {
+		c.add(series)
+	}
+	clear(p.created)
+}
+
+func (c *Catalogue) add(series metric.Series) {
+	id := SeriesID(len(c.entries))
+	m, ok := c.metrics[series.Name()]
+	if !ok {
+		m = MetricID(len(c.byMetric))
+		c.metrics[series.Name()] = m
+		c.byMetric = append(c.byMetric, nil)
+	}
+	c.byMetric[m] = append(c.byMetric[m], id)
+	c.ids[series.Key()] = id
+	c.entries = append(c.entries, entry{series: series, metric: m})
+	c.newest = append(c.newest, newest{})
+	c.bytes += int64(seriesBytes + len(series.Key()) + tagBytes*series.Tags().Len())
+}
+
+// Observe takes a sample of id, later in the log than all before it, as the newest unless an earlier
+// one has a later timestamp.
+func (c *Catalogue) Observe(id SeriesID, at int64, value float64) {
+	if n := &c.newest[id]; !n.known || at >= n.at {
+		*n = newest{at: at, value: value, known: true}
+	}
+}
+
+// Newest returns the newest sample of id (of several with one timestamp the last in the log) and
+// whether there is one.
+func (c *Catalogue) Newest(id SeriesID) (at int64, value float64, ok bool) {
+	n := c.newest[id]
+	return n.at, n.value, n.known
+}
+
+// Len returns the number of series.
+func (c *Catalogue) Len() int { return len(c.entries) }
+
+// Bytes estimates the memory in use.
+func (c *Catalogue) Bytes() int64 { return c.bytes }
+
+// Metric returns a metric's number and its series in ascending order; callers must not change them.
+func (c *Catalogue) Metric(name metric.Name) (id MetricID, series []SeriesID, ok bool) {
+	id, ok = c.metrics[name]
+	if !ok {
+		return 0, nil, false
+	}
+	return id, c.byMetric[id], true
+}
+
+// Series returns the list of all series so far.
+func (c *Catalogue) Series() List { return List{entries: c.entries} }
+
+// List is an immutable list of a shard's first series. It may be used concurrently with the
+// catalogue's growth. The zero List is empty.
+type List struct{ entries []entry }
+
+// Len returns the number of series: their ids are 0 to Len-1.
+func (l List) Len() int { return len(l.entries) }
+
+// At returns the series numbered id, below Len, and the number of its metric.
+func (l List) At(id SeriesID) (metric.Series, MetricID) {
+	e := &l.entries[id]
+	return e.series, e.metric
+}
+
+// From returns the series with ids from first on, ascending.
+func (l List) From(first SeriesID) iter.Seq2[SeriesID, metric.Series] {
+	return func(yield func(SeriesID, metric.Series) bool) {
+		for id := int(first); id < len(l.entries); id++ {
+			if !yield(SeriesID(id), l.entries[id].series) {
+				return
+			}
+		}
+	}
+}

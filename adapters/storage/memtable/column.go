@@ -1,0 +1,130 @@
+package memtable
+
+import (
+	"cmp"
+	"slices"
+	"sort"
+	"unsafe"
+
+	"github.com/raftmetrics/raftmetrics/adapters/storage/catalogue"
+)
+
+// Point is one sample of a known series.
+type Point struct {
+	At    int64 // metric.Timestamp: microseconds
+	Value float64
+}
+
+const (
+	// chunkPoints is the length of a full chunk: 4 KiB, an allocator size class, so that a long
+	// series wastes less than that and is never copied again.
+	chunkPoints = 256
+	// chunkPointsFirst is the first allocation of a series: most series of a wide shard hold few
+	// samples between two flushes.
+	chunkPointsFirst = 2
+	pointBytes       = int64(unsafe.Sizeof(Point{}))
+	columnBytes      = int64(unsafe.Sizeof(column{})) + 4 // with its slot
+)
+
+// column holds one series' samples of one generation in log order: full chunks, then a growing one.
+// A copy of the struct taken under the table's lock is an immutable snapshot, since appending only
+// writes beyond the lengths that the copy has seen.
+type column struct {
+	full    [][]Point
+	tail    []Point
+	newest  Point // the last in the log of those with the latest timestamp
+	oldest  int64
+	series  catalogue.SeriesID
+	ordered bool // timestamps never fall
+}
+
+// append adds a sample and returns how many bytes were allocated for it.
+func (c *column) append(p Point) (grown int64) {
+	if len(c.tail) == cap(c.tail) {
+		grown = c.grow()
+	}
+	switch {
+	case len(c.tail) == 0 && len(c.full) == 0:
+		c.newest, c.oldest, c.ordered = p, p.At, true
+	case p.At >= c.newest.At:
+		c.newest = p
+	default:
+		c.ordered = false
+		c.oldest = min(c.oldest, p.At)
+	}
+	c.tail = append(c.tail, p)
+	return grown
+}
+
+func (c *column) grow() int64 {
+	before := cap(c.tail)
+	if before >= chunkPoints {
+		c.full = append(c.full, c.tail)
+		c.tail = make([]Point, 0, chunkPoints)
+		return chunkPoints * pointBytes
+	}
+	larger := make([]Point, len(c.tail), max(chunkPointsFirst, 2*before))
+	copy(larger, c.tail)
+	c.tail = larger
+	return int64(cap(larger)-before) * pointBytes
+}
+
+// len returns the number of samples.
+func (c *column) len() int {
+	n := len(c.tail)
+	for _, chunk := range c.full {
+		n += len(chunk)
+	}
+	return n
+}
+
+// overlaps reports whether a sample may lie in [from, to].
+func (c *column) overlaps(from, to int64) bool { return c.oldest <= to && c.newest.At >= from }
+
+// each calls use with pieces that together hold every sample in [from, to], in log order. Pieces of
+// an ordered column are cut to the range, others may hold samples outside it.
+func (c *column) each(from, to int64, use func([]Point) error) error {
+	for i := range len(c.full) + 1 {
+		piece := c.tail
+		if i < len(c.full) {
+			piece = c.full[i]
+		}
+		if c.ordered {
+			piece = clip(piece, from, to)
+		}
+		if len(piece) == 0 {
+			continue
+		}
+		if err := use(piece); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// clip cuts points, ascending in time, to [from, to].
+func clip(points []Point, from, to int64) []Point {
+	if len(points) == 0 || points[len(points)-1].At < from || points[0].At > to {
+		return nil
+	}
+	if points[0].At < from {
+		points = points[sort.Search(len(points), func(i int) bool { return points[i].At >= from }):]
+	}
+	if points[len(points)-1].At > to {
+		points = points[:sort.Search(len(points), func(i int) bool { return points[i].At > to })]
+	}
+	return points
+}
+
+// appendTo appends all samples to points, in log order.
+func (c *column) appendTo(points []Point) []Point {
+	for _, chunk := range c.full {
+		points = append(points, chunk...)
+	}
+	return append(points, c.tail...)
+}
+
+// sortPoints sorts by time, keeping the log order of equal timestamps.
+func sortPoints(points []Point) {
+	slices.SortStableFunc(points, func(a, b Point) int { return cmp.Compare(a.At, b.At) })
+}

@@ -1,0 +1,227 @@
+// Package memtable keeps a shard's recent samples in memory, readable at once, in generations that
+// freeze, are written elsewhere, and go.
+package memtable
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/raftmetrics/raftmetrics/adapters/storage/catalogue"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
+	"github.com/raftmetrics/raftmetrics/ports/outbound"
+)
+
+// Table is one shard's memtable and catalogue. Generations are numbered upwards; those up to the
+// durable one are stored elsewhere (or kept, see Keep), later ones are frozen, the last is active.
+// Append, Define, Observe and Freeze are for one goroutine at a time; everything else may run
+// beside them and each other.
+type Table struct {
+	scratch struct { // the appender's own
+		plan  *catalogue.Plan
+		slots []uint32
+	}
+	activeBytes atomic.Int64
+	sealedBytes atomic.Int64
+
+	mu struct {
+		sync.RWMutex
+		catalogue *catalogue.Catalogue
+		active    *Generation
+		sealed    []*Generation // frozen or kept, ascending
+		durable   uint64        // number of the newest durable generation
+
+		seriesFrozen int // how many series the newest freeze, or Define, covers
+	}
+}
+
+// New returns an empty table whose active generation follows durable and which takes up to
+// seriesMax series (0: metric.SeriesPerShardMax).
+func New(durable uint64, seriesMax int) *Table {
+	t := &Table{}
+	t.mu.catalogue = catalogue.New(seriesMax)
+	t.mu.active = newGeneration(durable + 1)
+	t.mu.durable = durable
+	return t
+}
+
+// Append adds columns, visible to every View taken afterwards, all of it or none. On error, by the
+// contract of outbound.SampleAppender, nothing has changed.
+func (t *Table) Append(columns outbound.Columns) error {
+	// Only this goroutine writes the catalogue, so that it may read it without the lock.
+	plan, err := t.mu.catalogue.Prepare(columns.Keys, t.scratch.plan)
+	if err != nil {
+		return err
+	}
+	t.scratch.plan = plan
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mu.catalogue.Define(plan)
+	t.appendLocked(plan.IDs(), columns)
+	t.activeBytes.Store(t.mu.active.bytes)
+	return nil
+}
+
+func (t *Table) appendLocked(ids []catalogue.SeriesID, columns outbound.Columns) {
+	g := t.mu.active
+	slots := t.scratch.slots[:0] // by key: index into g.columns plus one, 0 until the key's first sample
+	slots = append(slots, make([]uint32, len(ids))...)
+	t.scratch.slots = slots
+	values := columns.Values[:len(columns.Series)]
+	timestamps := columns.Timestamps[:len(columns.Series)]
+	for i, key := range columns.Series {
+		slot := slots[key]
+		if slot == 0 {
+			slot = g.slot(ids[key]) + 1
+			slots[key] = slot
+		}
+		g.bytes += g.columns[slot-1].append(Point{At: timestamps[i], Value: values[i]})
+	}
+	g.samples += len(columns.Series)
+	for i, id := range ids {
+		if slots[i] > 0 {
+			newest := g.columns[slots[i]-1].newest
+			t.mu.catalogue.Observe(id, newest.At, newest.Value)
+		}
+	}
+}
+
+// Define adds series before the first Append, in the order of their ids, when a shard is opened.
+func (t *Table) Define(keys []string) error {
+	plan, err := t.mu.catalogue.Prepare(keys, nil)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mu.catalogue.Define(plan)
+	t.mu.seriesFrozen = t.mu.catalogue.Len()
+	return nil
+}
+
+// Observe tells the newest stored sample of a series when a shard is opened; of several calls for
+// one series the rule of catalogue.Observe picks.
+func (t *Table) Observe(id catalogue.SeriesID, p Point) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mu.catalogue.Observe(id, p.At, p.Value)
+}
+
+// Freeze makes the active generation immutable and starts a new one. It returns at once, with false
+// when there was nothing to freeze: no new sample and no new series.
+func (t *Table) Freeze() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	g := t.mu.active
+	g.series = t.mu.catalogue.Series()
+	if g.samples == 0 && g.series.Len() == t.mu.seriesFrozen {
+		return false
+	}
+	t.mu.seriesFrozen = g.series.Len()
+	t.mu.sealed = append(slices.Clip(t.mu.sealed), g)
+	t.mu.active = newGeneration(g.last + 1)
+	t.activeBytes.Store(0)
+	t.sealedBytes.Add(g.bytes)
+	return true
+}
+
+// Frozen returns the generations that are frozen and not yet durable, ascending.
+func (t *Table) Frozen() []*Generation {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	i := slices.IndexFunc(t.mu.sealed, func(g *Generation) bool { return g.first > t.mu.durable })
+	if i < 0 {
+		return nil
+	}
+	return t.mu.sealed[i:len(t.mu.sealed):len(t.mu.sealed)]
+}
+
+// Drop tells that generations up to upTo are durable elsewhere: a View taken from now on has its
+// Durable at upTo and reads them there. Views taken before keep them.
+func (t *Table) Drop(upTo uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	kept := make([]*Generation, 0, len(t.mu.sealed))
+	for _, g := range t.mu.sealed {
+		if g.last <= upTo {
+			t.sealedBytes.Add(-g.bytes)
+			continue
+		}
+		kept = append(kept, g)
+	}
+	t.mu.sealed = kept
+	t.mu.durable = max(t.mu.durable, upTo)
+}
+
+// Keep tells that generations up to merged's last are durable but stay readable here: merged stands
+// in place of those that it is made of, or is added to an empty table when a shard is opened.
+func (t *Table) Keep(merged *Generation) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	sealed := make([]*Generation, 0, len(t.mu.sealed)+1)
+	i := 0
+	for ; i < len(t.mu.sealed) && t.mu.sealed[i].last < merged.first; i++ {
+		sealed = append(sealed, t.mu.sealed[i])
+	}
+	sealed = append(sealed, merged)
+	t.sealedBytes.Add(merged.bytes)
+	for ; i < len(t.mu.sealed); i++ {
+		if g := t.mu.sealed[i]; g.last > merged.last {
+			sealed = append(sealed, g)
+		} else {
+			t.sealedBytes.Add(-g.bytes)
+		}
+	}
+	t.mu.sealed = sealed
+	t.mu.durable = max(t.mu.durable, merged.last)
+}
+
+// Usage is a table's memory in bytes.
+type Usage struct {
+	Active int64 // what a Freeze would freeze
+	Sealed int64 // frozen and kept generations
+}
+
+// Usage returns the memory in use by samples, without waiting.
+func (t *Table) Usage() Usage {
+	return Usage{Active: t.activeBytes.Load(), Sealed: t.sealedBytes.Load()}
+}
+
+// Series returns all series defined so far.
+func (t *Table) Series() catalogue.List {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.mu.catalogue.Series()
+}
+
+// CatalogueBytes estimates the memory in use by the series themselves.
+func (t *Table) CatalogueBytes() int64 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.mu.catalogue.Bytes()
+}
+
+// Latest returns the newest sample of the metric's selected series, by the rule of
+// inbound.LatestReader, and whether there is one. It survives Freeze and Drop.
+func (t *Table) Latest(name metric.Name, matchers metric.Matchers) (metric.Sample, bool, error) {
+	s := t.selectSeries(name, matchers)
+	var best metric.Series
+	var at int64
+	var value float64
+	for _, id := range s.ids {
+		a, v, ok := t.mu.catalogue.Newest(id)
+		if !ok || (!best.IsZero() && a < at) {
+			continue
+		}
+		series, _ := s.list.At(id)
+		if best.IsZero() || a > at || series.Key() > best.Key() {
+			best, at, value = series, a, v
+		}
+	}
+	t.mu.RUnlock()
+	if best.IsZero() {
+		return metric.Sample{}, false, nil
+	}
+	sample, err := metric.NewSample(best, metric.Timestamp(at), value)
+	return sample, err == nil, err
+}
