@@ -10,8 +10,7 @@ import (
 // Move is one change of one group's placement: From loses its replica and To gets one. A zero From only
 // adds, a zero To only removes, equal From and To replace a dead replica on the same node.
 type Move struct {
-	Meta  bool     // the meta group's placement, not a shard's
-	Shard shard.ID // unless Meta
+	Group Group
 	From  NodeID
 	To    NodeID
 	Epoch uint64 // the group's placement epoch that the move was planned on
@@ -21,10 +20,6 @@ type Move struct {
 type Observation struct {
 	// Lost reports a node that was silent for longer than REPAIR_AFTER.
 	Lost func(NodeID) bool
-	// Settled reports that a shard's Raft configuration equals its placement, so that it can move.
-	Settled func(shard.ID) bool
-	// MetaSettled is the same for the meta group.
-	MetaSettled bool
 }
 
 // Plan returns the next moves, at most one a group and at most movesMax, deterministically. Repairs
@@ -33,7 +28,7 @@ type Observation struct {
 // Ravishankar, 1998) to choose among nodes that are equally good.
 func (s *State) Plan(see Observation, movesMax int) []Move {
 	var moves []Move
-	if see.MetaSettled {
+	if s.meta.Settled {
 		if m, ok := s.planMeta(see); ok {
 			moves = append(moves, m)
 		}
@@ -45,7 +40,7 @@ func (s *State) Plan(see Observation, movesMax int) []Move {
 			if len(moves) >= movesMax {
 				return moves
 			}
-			if !see.Settled(id) || slices.ContainsFunc(moves, func(m Move) bool { return !m.Meta && m.Shard == id }) {
+			if !s.shards[i].Settled || slices.ContainsFunc(moves, func(m Move) bool { return m.Group == ShardGroup(id) }) {
 				continue
 			}
 			if m, ok := step(id, see, load); ok {
@@ -83,14 +78,14 @@ func (s *State) planRepair(id shard.ID, see Observation, load map[NodeID]int) (M
 			continue
 		}
 		if found {
-			return Move{Shard: id, From: r.Node, To: target, Epoch: p.Epoch}, true
+			return Move{Group: ShardGroup(id), From: r.Node, To: target, Epoch: p.Epoch}, true
 		}
 		if member && n.draining && !see.Lost(n.id) && s.usableCount(p, see) > 0 {
-			return Move{Shard: id, From: r.Node, Epoch: p.Epoch}, true
+			return Move{Group: ShardGroup(id), From: r.Node, Epoch: p.Epoch}, true
 		}
 	}
 	if len(p.Replicas) < s.blueprint.ReplicationFactor && found {
-		return Move{Shard: id, To: target, Epoch: p.Epoch}, true
+		return Move{Group: ShardGroup(id), To: target, Epoch: p.Epoch}, true
 	}
 	return Move{}, false
 }
@@ -114,7 +109,7 @@ func (s *State) planRole(id shard.ID, see Observation, load map[NodeID]int) (Mov
 	}
 	for _, r := range p.Replicas {
 		if n, ok := s.Node(r.Node); ok && n.role == Control {
-			return Move{Shard: id, From: r.Node, To: target, Epoch: p.Epoch}, true
+			return Move{Group: ShardGroup(id), From: r.Node, To: target, Epoch: p.Epoch}, true
 		}
 	}
 	return Move{}, false
@@ -135,7 +130,7 @@ func (s *State) planBalance(id shard.ID, see Observation, load map[NodeID]int) (
 			from = r.Node
 		}
 	}
-	return Move{Shard: id, From: from, To: target, Epoch: p.Epoch}, !from.IsZero()
+	return Move{Group: ShardGroup(id), From: from, To: target, Epoch: p.Epoch}, !from.IsZero()
 }
 
 // bestTarget returns the usable node without a replica of the shard that should get the next one.
@@ -210,7 +205,7 @@ func (s *State) planMeta(see Observation) (Move, bool) {
 		n, _ := s.Node(id)
 		return s.usable(n, see)
 	})
-	m := Move{Meta: true, Epoch: s.meta.Epoch}
+	m := Move{Group: MetaGroup(), Epoch: s.meta.Epoch}
 	for _, r := range s.meta.Replicas {
 		if !slices.Contains(wanted, r.Node) {
 			m.From = r.Node

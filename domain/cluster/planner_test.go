@@ -30,9 +30,7 @@ func TestPlannerConverges(t *testing.T) {
 		s := mustFound(t, rapid.IntRange(1, 24).Draw(rt, "shards"), factor, nodes...)
 		lost := map[cluster.NodeID]bool{}
 		see := cluster.Observation{
-			Lost:        func(id cluster.NodeID) bool { return lost[id] },
-			Settled:     func(shard.ID) bool { return true },
-			MetaSettled: true,
+			Lost: func(id cluster.NodeID) bool { return lost[id] },
 		}
 		for range rapid.IntRange(0, 6).Draw(rt, "steps") {
 			victim := rapid.SampledFrom(s.Nodes()).Draw(rt, "victim")

@@ -35,7 +35,7 @@ func Restore(r Record) (*State, error) {
 	}
 	seen := map[ReplicaID]bool{}
 	for _, p := range append([]Placement{s.meta}, s.shards...) {
-		for _, replica := range p.Replicas {
+		for _, replica := range slices.Concat(p.Replicas, p.Departing) {
 			if _, member := s.find(replica.Node); !member || replica.ID == 0 || replica.ID >= s.nextReplica || seen[replica.ID] {
 				return nil, errRecord("a replica's id or node")
 			}

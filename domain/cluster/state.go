@@ -32,11 +32,13 @@ type Replica struct {
 }
 
 // Placement is which replicas a group is wanted to have. The group's leader brings its Raft
-// configuration there step by step (learner, caught up, joint consensus); until then the replicas
-// of the placement before may still vote.
+// configuration there step by step (learner, caught up, joint consensus) and then reports it settled;
+// until then the departing replicas may still vote, so they must stay reachable and keep their data.
 type Placement struct {
-	Replicas []Replica // ascending by ID
-	Epoch    uint64    // grows with each change of this group's placement
+	Replicas  []Replica // wanted, ascending by ID
+	Departing []Replica // no longer wanted, but perhaps still in the Raft configuration
+	Epoch     uint64    // grows with each change of Replicas
+	Settled   bool      // the Raft configuration is known to hold exactly Replicas
 }
 
 // On returns the replica on node, if there is one.
@@ -47,6 +49,26 @@ func (p Placement) On(node NodeID) (Replica, bool) {
 		}
 	}
 	return Replica{}, false
+}
+
+// Group names a Raft group: the meta group or a shard's.
+type Group struct {
+	Meta  bool
+	Shard shard.ID // unless Meta
+}
+
+// MetaGroup is the group that holds the State itself.
+func MetaGroup() Group { return Group{Meta: true} }
+
+// ShardGroup is the group of a shard.
+func ShardGroup(id shard.ID) Group { return Group{Shard: id} }
+
+// String returns "meta" or "shard N".
+func (g Group) String() string {
+	if g.Meta {
+		return "meta"
+	}
+	return "shard " + g.Shard.String()
 }
 
 // Blueprint is what is chosen when a cluster is founded and never changes.
@@ -93,9 +115,21 @@ func Found(b Blueprint, nodes []Node) (*State, error) {
 	return s, nil
 }
 
+// Locate returns the node of a replica, wanted or departing.
+func (p Placement) Locate(id ReplicaID) (NodeID, bool) {
+	for _, replicas := range [][]Replica{p.Replicas, p.Departing} {
+		for _, r := range replicas {
+			if r.ID == id {
+				return r.Node, true
+			}
+		}
+	}
+	return NodeID{}, false
+}
+
 // place gives new replica ids on nodes and counts the epoch.
 func (s *State) place(nodes []NodeID) Placement {
-	p := Placement{Epoch: 1}
+	p := Placement{Epoch: 1, Settled: true}
 	for _, n := range nodes {
 		p.Replicas = append(p.Replicas, Replica{ID: s.nextReplica, Node: n})
 		s.nextReplica++
@@ -227,15 +261,12 @@ func (s *State) RemoveNode(id NodeID) error {
 // Apply carries out one move of the planner. It refuses a move that was planned on another placement
 // of the group than the present one.
 func (s *State) Apply(m Move) error {
-	p := &s.meta
-	if !m.Meta {
-		if int(m.Shard) >= len(s.shards) {
-			return fault.Newf(fault.Invalid, "unknown_shard", "the cluster has no shard %s", m.Shard)
-		}
-		p = &s.shards[m.Shard]
+	p, err := s.at(m.Group, m.Epoch)
+	if err != nil {
+		return err
 	}
-	if p.Epoch != m.Epoch {
-		return fault.Newf(fault.Conflict, "placement_changed", "the placement is at epoch %d, not %d", p.Epoch, m.Epoch)
+	if !p.Settled {
+		return fault.New(fault.Conflict, "placement_unsettled", "the placement's last change is still under way")
 	}
 	if !m.To.IsZero() {
 		if _, ok := s.find(m.To); !ok {
@@ -265,16 +296,47 @@ func (s *State) Apply(m Move) error {
 // slice, for the old one may be in readers' hands.
 func (s *State) replace(p *Placement, old ReplicaID, node NodeID) {
 	replicas := make([]Replica, 0, len(p.Replicas)+1)
+	departing := slices.Clone(p.Departing)
 	for _, r := range p.Replicas {
 		if r.ID != old {
 			replicas = append(replicas, r)
+		} else {
+			departing = append(departing, r)
 		}
 	}
 	if !node.IsZero() {
 		replicas = append(replicas, Replica{ID: s.nextReplica, Node: node})
 		s.nextReplica++
 	}
-	*p = Placement{Replicas: replicas, Epoch: p.Epoch + 1}
+	*p = Placement{Replicas: replicas, Departing: departing, Epoch: p.Epoch + 1}
+}
+
+// Settle records that the group's Raft configuration has reached its placement of epoch.
+func (s *State) Settle(group Group, epoch uint64) error {
+	p, err := s.at(group, epoch)
+	if err != nil {
+		return err
+	}
+	if !p.Settled {
+		*p = Placement{Replicas: p.Replicas, Epoch: p.Epoch, Settled: true}
+		s.epoch++
+	}
+	return nil
+}
+
+// at returns a group's placement if it is at epoch.
+func (s *State) at(group Group, epoch uint64) (*Placement, error) {
+	p := &s.meta
+	if !group.Meta {
+		if int(group.Shard) >= len(s.shards) {
+			return nil, fault.Newf(fault.Invalid, "unknown_shard", "the cluster has no shard %s", group.Shard)
+		}
+		p = &s.shards[group.Shard]
+	}
+	if p.Epoch != epoch {
+		return nil, fault.Newf(fault.Conflict, "placement_changed", "the placement is at epoch %d, not %d", p.Epoch, epoch)
+	}
+	return p, nil
 }
 
 // Clone returns a copy that shares nothing that either may change.

@@ -53,9 +53,7 @@ func nodesOf(p cluster.Placement) []string {
 // calm sees a cluster in which every configuration is settled and the named nodes are lost.
 func calm(lost ...string) cluster.Observation {
 	return cluster.Observation{
-		Lost:        func(id cluster.NodeID) bool { return slices.Contains(lost, id.String()) },
-		Settled:     func(shard.ID) bool { return true },
-		MetaSettled: true,
+		Lost: func(id cluster.NodeID) bool { return slices.Contains(lost, id.String()) },
 	}
 }
 
@@ -70,6 +68,12 @@ func converge(t testing.TB, s *cluster.State, see cluster.Observation) int {
 		for _, m := range moves {
 			if err := s.Apply(m); err != nil {
 				t.Fatalf("Apply(%+v): %v", m, err)
+			}
+			if err := s.Apply(m); fault.From(err).Code() != "placement_changed" {
+				t.Fatalf("the same move applied twice: %v", err)
+			}
+			if err := s.Settle(m.Group, m.Epoch+1); err != nil {
+				t.Fatal(err)
 			}
 		}
 		if total += len(moves); total > 10_000 {
@@ -135,10 +139,10 @@ func TestRefusals(t *testing.T) {
 		"readmit stranger": {s.Readmit(mustNode(t, "z", cluster.Worker, 5)), "unknown_node"},
 		"readmit as other": {s.Readmit(mustNode(t, "a", cluster.Worker, 1)), "role_changed"},
 		"remove full":      {s.RemoveNode(mustID(t, "b")), "node_not_empty"},
-		"stale move":       {s.Apply(cluster.Move{Shard: 0, From: mustID(t, "a"), Epoch: 7}), "placement_changed"},
-		"unknown shard":    {s.Apply(cluster.Move{Shard: 9, Epoch: 1}), "unknown_shard"},
-		"unknown target":   {s.Apply(cluster.Move{Shard: 0, To: mustID(t, "z"), Epoch: 1}), "unknown_node"},
-		"second replica":   {s.Apply(cluster.Move{Shard: 0, To: mustID(t, "b"), Epoch: 1}), "replica_exists"},
+		"stale move":       {s.Apply(cluster.Move{Group: cluster.ShardGroup(0), From: mustID(t, "a"), Epoch: 7}), "placement_changed"},
+		"unknown shard":    {s.Apply(cluster.Move{Group: cluster.ShardGroup(9), Epoch: 1}), "unknown_shard"},
+		"unknown target":   {s.Apply(cluster.Move{Group: cluster.ShardGroup(0), To: mustID(t, "z"), Epoch: 1}), "unknown_node"},
+		"second replica":   {s.Apply(cluster.Move{Group: cluster.ShardGroup(0), To: mustID(t, "b"), Epoch: 1}), "replica_exists"},
 		"drain stranger":   {s.SetDraining(mustID(t, "z"), true), "unknown_node"},
 	} {
 		if got := fault.From(tc.err); got == nil || got.Code() != tc.code {
