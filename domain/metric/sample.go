@@ -34,6 +34,16 @@ func (s Sample) Timestamp() Timestamp { return s.at }
 // Value returns the observed value, always finite.
 func (s Sample) Value() float64 { return s.value }
 
+// NewerThan reports whether s comes before o as the newest sample of several series: by the later
+// timestamp, then the greater series key. Within one series the last in the log is newer, which the
+// caller must know.
+func (s Sample) NewerThan(o Sample) bool {
+	if s.at != o.at {
+		return s.at > o.at
+	}
+	return s.series.Key() > o.series.Key()
+}
+
 // Observation is a sample whose timestamp may still be open: then it takes the time of receipt.
 type Observation struct {
 	sample Sample

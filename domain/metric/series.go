@@ -99,7 +99,8 @@ func writeEscaped(b *strings.Builder, text, escapes string) {
 	}
 }
 
-// ParseSeriesKey rebuilds a series from its canonical key. It accepts exactly what Key returns.
+// ParseSeriesKey rebuilds a series from its canonical key. It accepts exactly what Key returns. The
+// series shares key's memory, so that one of very many costs little more than its key.
 func ParseSeriesKey(key string) (Series, error) {
 	p := keyParser{rest: key}
 	name, err := NewName(p.text('{'))
@@ -137,6 +138,7 @@ func ParseSeriesKey(key string) (Series, error) {
 	if p.rest != "" || s.Key() != key {
 		return Series{}, errSeriesKey(key)
 	}
+	s.data.key = key
 	return s, nil
 }
 
@@ -148,6 +150,19 @@ type keyParser struct{ rest string }
 
 // text consumes up to an unescaped end character or the end of the input.
 func (p *keyParser) text(end byte) string {
+	i := strings.IndexByte(p.rest, end)
+	if i < 0 {
+		i = len(p.rest)
+	}
+	if text := p.rest[:i]; strings.IndexByte(text, '\\') < 0 {
+		p.rest = p.rest[i:]
+		return text
+	}
+	return p.unescape(end)
+}
+
+// unescape is text for what holds backslashes.
+func (p *keyParser) unescape(end byte) string {
 	var b strings.Builder
 	for i := 0; i < len(p.rest); i++ {
 		c := p.rest[i]
