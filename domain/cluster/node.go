@@ -112,3 +112,9 @@ func (n Node) Incarnation() Incarnation { return n.incarnation }
 
 // Draining reports that the node is to give its replicas away.
 func (n Node) Draining() bool { return n.draining }
+
+// WithDraining returns the node marked, or not, to give its replicas away.
+func (n Node) WithDraining(draining bool) Node {
+	n.draining = draining
+	return n
+}

@@ -254,6 +254,17 @@ func (s *State) PreferredLeader(id shard.ID, alive func(NodeID) bool) (Replica, 
 	return candidates[int(id)%len(candidates)], true
 }
 
+// PreferredMetaLeader returns which replica should lead the meta group: a live control node's, for
+// those know the hosts to recruit; false when there is none.
+func (s *State) PreferredMetaLeader(alive func(NodeID) bool) (Replica, bool) {
+	for _, r := range s.meta.Replicas {
+		if n, ok := s.Node(r.Node); ok && n.role != Worker && alive(r.Node) && !n.draining {
+			return r, true
+		}
+	}
+	return Replica{}, false
+}
+
 // rendezvous weighs node for shard id by FNV-1a over both, finished by MurmurHash3's mixer.
 func rendezvous(node NodeID, id shard.ID) uint64 {
 	h := uint64(14695981039346656037) ^ uint64(id)

@@ -237,7 +237,7 @@ func (s *State) SetDraining(id NodeID, draining bool) error {
 		return errUnknownNode(id)
 	}
 	if s.nodes[i].draining != draining {
-		s.nodes[i].draining = draining
+		s.nodes[i] = s.nodes[i].WithDraining(draining)
 		s.epoch++
 	}
 	return nil

@@ -1,0 +1,212 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/raftmetrics/raftmetrics/domain/cluster"
+	"github.com/raftmetrics/raftmetrics/domain/fault"
+	"github.com/raftmetrics/raftmetrics/domain/shard"
+	"github.com/raftmetrics/raftmetrics/ports/inbound"
+	"github.com/raftmetrics/raftmetrics/ports/outbound"
+)
+
+var _ inbound.ReportTaker = (*Director)(nil)
+
+const (
+	// RepairAfterDefault is REPAIR_AFTER when nothing is said.
+	RepairAfterDefault = 5 * time.Minute
+	// directorInterval is how often the meta group's leader looks for something to do.
+	directorInterval = time.Second
+	// movesMax bounds the moves that are under way at once, so that repair leaves room for traffic.
+	movesMax = 2
+	// silentAfter is how long a node may say nothing before it counts as not answering.
+	silentAfter = 3 * time.Second
+	// metaProposalMax bounds one change of the cluster state.
+	metaProposalMax = 5 * time.Second
+)
+
+// Director is what the meta group's leader does for all: it takes the nodes' reports, notes what has
+// settled and moves replicas as the planner says. It runs on every node and acts only where that leads.
+type Director struct {
+	view        *View
+	meta        outbound.MetaProposer
+	clock       outbound.Clock
+	timer       outbound.Timer
+	repairAfter time.Duration
+	report      Reporting
+	mu          struct {
+		sync.Mutex
+		leading bool
+		heard   map[cluster.NodeID]time.Duration // by the monotonic clock
+		latest  map[cluster.NodeID]outbound.NodeReport
+	}
+}
+
+// NewDirector returns a director; Run does its work.
+func NewDirector(view *View, meta outbound.MetaProposer, clock outbound.Clock, timer outbound.Timer, repairAfter time.Duration, report Reporting) *Director {
+	d := &Director{view: view, meta: meta, clock: clock, timer: timer, repairAfter: repairAfter, report: report}
+	d.mu.heard = map[cluster.NodeID]time.Duration{}
+	d.mu.latest = map[cluster.NodeID]outbound.NodeReport{}
+	return d
+}
+
+// Run works until ctx ends.
+func (d *Director) Run(ctx context.Context) error {
+	for {
+		if err := d.Round(ctx); err != nil && ctx.Err() == nil {
+			d.report("direct the cluster", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.timer.After(directorInterval):
+		}
+	}
+}
+
+// Report implements inbound.ReportTaker.
+func (d *Director) Report(ctx context.Context, r outbound.NodeReport) (outbound.ReportReply, error) {
+	state := d.view.State()
+	if state == nil || !d.meta.LeadsMeta() {
+		return outbound.ReportReply{}, outbound.ErrNotProposed
+	}
+	node, known := state.Node(r.Node)
+	if !known {
+		return outbound.ReportReply{}, fault.Newf(fault.NotFound, "unknown_node", "the cluster has no node %s", r.Node)
+	}
+	if node.Incarnation() != r.Incarnation {
+		return outbound.ReportReply{}, fault.Newf(fault.Conflict, "other_incarnation",
+			"node %s is known in another incarnation: its NODE_ID is used twice, or its data directory is not the newest", r.Node)
+	}
+	d.mu.Lock()
+	d.mu.heard[r.Node] = d.clock.Monotonic()
+	d.mu.latest[r.Node] = r
+	d.mu.Unlock()
+	if err := d.take(ctx, state, node, r); err != nil {
+		return outbound.ReportReply{}, err
+	}
+	return d.reply(r.Epoch)
+}
+
+// take turns what is new in a report into changes of the state.
+func (d *Director) take(ctx context.Context, state *cluster.State, node cluster.Node, r outbound.NodeReport) error {
+	if node.Address() != r.Address {
+		moved, err := cluster.NewNode(node.ID(), node.Role(), r.Address, node.Incarnation())
+		if err != nil {
+			return err
+		}
+		if err := d.Propose(ctx, Command{Join: &moved}); err != nil {
+			return err
+		}
+	}
+	for _, s := range r.Settled {
+		p := placementOf(state, s.Group)
+		if p.Settled || p.Epoch != s.Epoch {
+			continue
+		}
+		if err := d.Propose(ctx, Command{Settle: &SettleCommand{Group: s.Group, Epoch: s.Epoch}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Director) reply(epoch uint64) (outbound.ReportReply, error) {
+	state := d.view.State()
+	if state.Epoch() <= epoch {
+		return outbound.ReportReply{}, nil
+	}
+	encoded, err := EncodeState(state)
+	return outbound.ReportReply{State: encoded}, err
+}
+
+// Propose replicates a change and returns why it was refused, if it was.
+func (d *Director) Propose(ctx context.Context, c Command) error {
+	data, err := EncodeCommand(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, metaProposalMax)
+	defer cancel()
+	outcome, err := d.meta.ProposeMeta(ctx, data)
+	if err != nil {
+		return fmt.Errorf("change the cluster state: %w", err)
+	}
+	return DecodeOutcome(outcome)
+}
+
+// Round plans once, on the meta group's leader.
+func (d *Director) Round(ctx context.Context) error {
+	state := d.view.State()
+	if state == nil || !d.lead(state) {
+		return nil
+	}
+	free := movesMax - unsettled(state)
+	if free <= 0 {
+		return nil
+	}
+	for _, m := range state.Plan(cluster.Observation{Lost: d.lost}, free) {
+		if err := d.Propose(ctx, Command{Move: &m}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lead reports whether this node leads the meta group. A new leader knows nothing of the nodes' lives,
+// so it counts every silence from its own beginning.
+func (d *Director) lead(state *cluster.State) bool {
+	leads := d.meta.LeadsMeta()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.clock.Monotonic()
+	if leads && !d.mu.leading {
+		clear(d.mu.heard)
+	}
+	d.mu.leading = leads
+	for _, n := range state.Nodes() {
+		if _, ok := d.mu.heard[n.ID()]; !ok {
+			d.mu.heard[n.ID()] = now
+		}
+	}
+	return leads
+}
+
+func unsettled(state *cluster.State) int {
+	count := 0
+	for i := range state.Blueprint().Shards.Count() {
+		if !state.Shard(shard.ID(i)).Settled {
+			count++
+		}
+	}
+	return count
+}
+
+func (d *Director) lost(id cluster.NodeID) bool { return d.silence(id) > d.repairAfter }
+
+// Silent reports that a node has not reported for a while, by the word of the meta group's leader.
+func (d *Director) Silent(id cluster.NodeID) bool { return d.silence(id) > silentAfter }
+
+func (d *Director) silence(id cluster.NodeID) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	heard, ok := d.mu.heard[id]
+	if !ok {
+		return 0
+	}
+	return d.clock.Monotonic() - heard
+}
+
+// Reports returns the newest report of every node heard of since this node began to lead.
+func (d *Director) Reports() map[cluster.NodeID]outbound.NodeReport {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	reports := make(map[cluster.NodeID]outbound.NodeReport, len(d.mu.latest))
+	for id, r := range d.mu.latest {
+		reports[id] = r
+	}
+	return reports
+}

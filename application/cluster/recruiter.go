@@ -1,0 +1,147 @@
+package cluster
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/raftmetrics/raftmetrics/domain/cluster"
+	"github.com/raftmetrics/raftmetrics/domain/fault"
+	"github.com/raftmetrics/raftmetrics/ports/outbound"
+)
+
+const (
+	// recruitInterval is how often hosts that are not members are asked who they are.
+	recruitInterval = time.Second
+	// recruitMax bounds one exchange with one host.
+	recruitMax = 2 * time.Second
+)
+
+// Recruiter brings nodes into the cluster: the hosts that this node was configured with, and known
+// nodes that fell silent and may be waiting with an empty disk. Any member may hand a node that the
+// state already names its membership; only the meta group's leader takes new ones, or new
+// incarnations, into the state.
+type Recruiter struct {
+	hosts    []string
+	view     *View
+	founding []byte
+	director *Director
+	contact  outbound.Recruiter
+	timer    outbound.Timer
+	report   Reporting
+}
+
+// RecruiterConfig names what a Recruiter needs.
+type RecruiterConfig struct {
+	Hosts    []string // addresses from WORKER_HOSTS and CONTROL_HOSTS; may be empty
+	View     *View
+	Founding []byte // the encoded state that the cluster was founded with
+	Director *Director
+	Contact  outbound.Recruiter
+	Timer    outbound.Timer
+	Report   Reporting
+}
+
+// NewRecruiter returns a recruiter; Run does its work.
+func NewRecruiter(c RecruiterConfig) *Recruiter {
+	return &Recruiter{
+		hosts: slices.Clone(c.Hosts), view: c.View, founding: c.Founding, director: c.Director,
+		contact: c.Contact, timer: c.Timer, report: c.Report,
+	}
+}
+
+// Run works until ctx ends.
+func (r *Recruiter) Run(ctx context.Context) error {
+	for {
+		r.Round(ctx)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.timer.After(recruitInterval):
+		}
+	}
+}
+
+// Round asks every host in question once.
+func (r *Recruiter) Round(ctx context.Context) {
+	state := r.view.State()
+	if state == nil {
+		return
+	}
+	for _, address := range r.targets(state) {
+		if ctx.Err() != nil {
+			return
+		}
+		if err := r.Recruit(ctx, address); err != nil && fault.KindOf(err) != fault.Unavailable && ctx.Err() == nil {
+			r.report("recruit "+address, err)
+		}
+	}
+}
+
+// targets returns the configured hosts that are no members' addresses, and on the meta group's leader
+// the addresses of silent members.
+func (r *Recruiter) targets(state *cluster.State) []string {
+	leads := r.director.meta.LeadsMeta()
+	targets := slices.Clone(r.hosts)
+	for _, n := range state.Nodes() {
+		if i := slices.Index(targets, n.Address()); i >= 0 && leads && !r.director.Silent(n.ID()) {
+			targets = slices.Delete(targets, i, i+1)
+		}
+		if leads && r.director.Silent(n.ID()) && !slices.Contains(targets, n.Address()) {
+			targets = append(targets, n.Address())
+		}
+	}
+	return targets
+}
+
+// Recruit asks the node at address who it is and makes it a member if it waits for that. Conflict says
+// why it cannot be one.
+func (r *Recruiter) Recruit(ctx context.Context, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, recruitMax)
+	defer cancel()
+	who, err := r.contact.Introduce(ctx, address)
+	if err != nil {
+		return err
+	}
+	state := r.view.State()
+	if who.ClusterID != "" {
+		if ours := state.Blueprint().ClusterID; who.ClusterID != ours {
+			return fault.Newf(fault.Conflict, "other_cluster", "node %s at %s belongs to cluster %s, not to %s; empty its data directory to let it join",
+				who.Node, address, who.ClusterID, ours)
+		}
+		return nil
+	}
+	known, member := state.Node(who.Node)
+	if !member || known.Incarnation() != who.Incarnation {
+		if err := r.join(ctx, known, who, address, member); err != nil {
+			return err
+		}
+	}
+	return r.adopt(ctx, address, who)
+}
+
+// join takes a node, or a node's new incarnation, into the state.
+func (r *Recruiter) join(ctx context.Context, known cluster.Node, who outbound.Introduction, address string, member bool) error {
+	if !r.director.meta.LeadsMeta() {
+		return outbound.ErrNotProposed
+	}
+	if member && !r.director.Silent(who.Node) {
+		return fault.Newf(fault.Conflict, "node_exists", "NODE_ID %s at %s belongs to the living node at %s; give each node its own",
+			who.Node, address, known.Address())
+	}
+	node, err := cluster.NewNode(who.Node, who.Role, address, who.Incarnation)
+	if err != nil {
+		return err
+	}
+	return r.director.Propose(ctx, Command{Join: &node})
+}
+
+func (r *Recruiter) adopt(ctx context.Context, address string, who outbound.Introduction) error {
+	encoded, err := EncodeState(r.view.State())
+	if err != nil {
+		return err
+	}
+	return r.contact.Adopt(ctx, address, outbound.Adoption{
+		Node: who.Node, Incarnation: who.Incarnation, Founding: r.founding, State: encoded,
+	})
+}

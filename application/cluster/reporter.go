@@ -1,0 +1,136 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/raftmetrics/raftmetrics/domain/cluster"
+	"github.com/raftmetrics/raftmetrics/domain/fault"
+	"github.com/raftmetrics/raftmetrics/ports/inbound"
+	"github.com/raftmetrics/raftmetrics/ports/outbound"
+)
+
+const (
+	// reportInterval is how often a node reports to the meta group's leader.
+	reportInterval = time.Second
+	// reportMax bounds one report.
+	reportMax = 2 * time.Second
+)
+
+// Identity is who this node is, once it is a member.
+type Identity struct {
+	Node        cluster.NodeID
+	Incarnation cluster.Incarnation
+	Address     string // host:port under which it asks to be reached
+}
+
+// Reporter tells the meta group's leader how this node is, and learns the newest state in return.
+type Reporter struct {
+	self    Identity
+	view    *View
+	local   inbound.ReportTaker // this node's own director, should it lead
+	peers   outbound.ClusterPeers
+	shards  outbound.ShardObserver
+	settled func() []outbound.SettledGroup
+	timer   outbound.Timer
+	report  Reporting
+	leader  cluster.NodeID // who took the last report; only Run uses it
+}
+
+// ReporterConfig names what a Reporter needs.
+type ReporterConfig struct {
+	Self    Identity
+	View    *View
+	Local   inbound.ReportTaker
+	Peers   outbound.ClusterPeers
+	Shards  outbound.ShardObserver
+	Settled func() []outbound.SettledGroup
+	Timer   outbound.Timer
+	Report  Reporting
+}
+
+// NewReporter returns a reporter; Run does its work.
+func NewReporter(c ReporterConfig) *Reporter {
+	return &Reporter{
+		self: c.Self, view: c.View, local: c.Local, peers: c.Peers, shards: c.Shards,
+		settled: c.Settled, timer: c.Timer, report: c.Report,
+	}
+}
+
+// Run reports every reportInterval until ctx ends.
+func (r *Reporter) Run(ctx context.Context) error {
+	for {
+		if err := r.Round(ctx); err != nil && ctx.Err() == nil {
+			r.report("report to the meta group's leader", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.timer.After(reportInterval):
+		}
+	}
+}
+
+// Round sends one report to whoever leads the meta group, trying its members in turn from the one
+// that took the last.
+func (r *Reporter) Round(ctx context.Context) error {
+	state := r.view.State()
+	if state == nil {
+		return nil
+	}
+	report := outbound.NodeReport{
+		Node: r.self.Node, Incarnation: r.self.Incarnation, Address: r.self.Address,
+		Epoch: state.Epoch(), Settled: r.settled(), Shards: r.shards.Shards(),
+	}
+	var errs []error
+	for _, node := range r.candidates(state) {
+		reply, err := r.send(ctx, node, report)
+		if err != nil {
+			errs = append(errs, err)
+			if fault.KindOf(err) == fault.Conflict {
+				break
+			}
+			continue
+		}
+		r.leader = node
+		return r.learn(reply)
+	}
+	return errors.Join(errs...)
+}
+
+func (r *Reporter) send(ctx context.Context, node cluster.NodeID, report outbound.NodeReport) (outbound.ReportReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, reportMax)
+	defer cancel()
+	if node == r.self.Node {
+		return r.local.Report(ctx, report)
+	}
+	return r.peers.Report(ctx, node, report)
+}
+
+// candidates returns the meta group's members, the one that took the last report first.
+func (r *Reporter) candidates(state *cluster.State) []cluster.NodeID {
+	var nodes []cluster.NodeID
+	for _, replica := range slices.Concat(state.Meta().Replicas, state.Meta().Departing) {
+		if !slices.Contains(nodes, replica.Node) {
+			nodes = append(nodes, replica.Node)
+		}
+	}
+	if i := slices.Index(nodes, r.leader); i > 0 {
+		nodes[0], nodes[i] = nodes[i], nodes[0]
+	}
+	return nodes
+}
+
+func (r *Reporter) learn(reply outbound.ReportReply) error {
+	if reply.State == nil {
+		return nil
+	}
+	state, err := DecodeState(reply.State)
+	if err != nil {
+		return err
+	}
+	r.view.Update(state)
+	return nil
+}
