@@ -1,15 +1,61 @@
-# RaftMetrics: what there is to run. `make help` lists it.
+# RaftMetrics: what there is to run. `make help` lists it. A machine needs Go 1.26 and a C++ compiler.
 GO ?= go
 GOLANGCI = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+COVER_MIN = 90
 
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
 
-.PHONY: generate
-generate: ## write the generated mocks of all ports anew
-	$(GO) generate ./ports/...
+.PHONY: build
+build: ## build bin/raftmetrics
+	$(GO) build -o bin/raftmetrics .
+
+.PHONY: run
+run: build ## build and start a single node on :8080 with its data in ./data
+	@printf '%s\n' '' \
+	'A single node serves http://localhost:8080 with its data in ./data; Ctrl-C stops it. In another shell:' '' \
+	'  AUTH="Authorization: Bearer raftmetrics-dev-token"' \
+	'  curl -H "$$AUTH" localhost:8080/health' \
+	"  curl -H \"\$$AUTH\" localhost:8080/metrics -d '{\"metric_name\": \"cpu_usage\", \"value\": 75.5}'" \
+	'  curl -H "$$AUTH" localhost:8080/metrics/cpu_usage' \
+	"  curl -H \"\$$AUTH\" 'localhost:8080/aggregate?metric=cpu_usage&window=1h'" ''
+	@exec env PORT=8080 DATA_DIR=./data LOG_FORMAT=text ./bin/raftmetrics
+
+.PHONY: test
+test: ## run all tests that need no Docker
+	$(GO) test -timeout 20m ./...
+
+.PHONY: demo
+demo: build ## load real cloud metrics into a temporary node and print aggregates
+	$(GO) run ./tests/demo
+
+.PHONY: bench
+bench: build ## measure writes: one by one, in batches over HTTP, in batches into the use case
+	$(GO) run ./tests/bench
 
 .PHONY: lint
 lint: ## run golangci-lint over everything
 	$(GOLANGCI) run ./...
+
+# The race detector makes code ten times slower, so it gets the packages that make goroutines.
+RACE = ./application/... ./adapters/... ./bootstrap/... ./tests/contract/...
+.PHONY: race
+race: ## run the tests of concurrent packages under the race detector
+	$(GO) test -race -short -timeout 20m $(RACE)
+
+.PHONY: generate
+generate: ## write the generated mocks of all ports anew
+	$(GO) generate ./ports/...
+
+.PHONY: check-generated
+check-generated: ## fail when the committed mocks differ from what the ports give
+	@before=$$(mktemp -d) && trap 'rm -rf "$$before"' EXIT && cp -r tests/mocks "$$before" && \
+	$(MAKE) --no-print-directory generate && diff -r "$$before/mocks" tests/mocks && echo "generated code is up to date"
+
+.PHONY: cover
+cover: ## fail when the tests reach less than 90 % of domain and application
+	@mkdir -p bin
+	$(GO) test -timeout 20m -coverpkg=./domain/...,./application/... -coverprofile=bin/cover.out ./domain/... ./application/...
+	@$(GO) tool cover -func=bin/cover.out | awk -v min=$(COVER_MIN) '/^total:/ { \
+		sub("%", "", $$3); printf "coverage of domain and application: %s %% (at least %d %%)\n", $$3, min; exit $$3 + 0 < min }'
