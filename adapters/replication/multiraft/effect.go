@@ -22,8 +22,8 @@ type Effects struct {
 	Reads []ReadReady
 	// Fetch, when not nil, asks for a snapshot's data from another replica.
 	Fetch *FetchSnapshot
-	// Install, when not nil, replaces log and state machine by a fetched snapshot. It comes after
-	// every Append and Apply emitted before it.
+	// Install, when not nil, switches the state machine to a fetched snapshot, after every Apply
+	// emitted before. The log was reset to it already.
 	Install *InstallSnapshot
 	// WantSnapshot asks the state machine for a snapshot, because a follower needs one that is newer
 	// than the last SnapshotMade. It is asked again until there is one.
@@ -49,6 +49,7 @@ func (e *Effects) Reset() {
 // Append is a write to the log. An empty Write (IsEmpty) needs no I/O but keeps its place in the order.
 type Append struct {
 	Write     LogWrite
+	install   *InstallSnapshot  // when Write resets the log to a snapshot
 	responses []*raftpb.Message // to be delivered once the write is durable
 }
 
@@ -72,7 +73,7 @@ type ProposalDone struct {
 type ReadReady struct {
 	Ticket Ticket
 	Index  uint64
-	Err    error // outbound.ErrNotProposed's kind and code: no leader confirmed in time
+	Err    error // Unavailable with code no_leader, or Exhausted
 }
 
 // Snapshot describes a state machine's snapshot; the data itself travels by other means.
@@ -87,13 +88,13 @@ type Snapshot struct {
 // SnapshotFetched, or by nothing when fetching failed.
 type FetchSnapshot struct{ Message *raftpb.Message }
 
-// InstallSnapshot replaces the replica's log and state. First Write must be durable, then the state
-// machine is switched, then SnapshotInstalled answers. A crash between the two leaves a log that starts
-// after the applied index, which recovery sees as a replica in need of a snapshot.
+// InstallSnapshot switches the state machine to a snapshot whose data was fetched. It is answered by
+// SnapshotInstalled. Emitted once the log's reset is durable: a crash before the switch leaves a log that
+// starts after the applied index, which recovery sees as a replica in need of that snapshot.
 type InstallSnapshot struct {
-	Write     LogWrite
 	Snapshot  Snapshot
-	responses []*raftpb.Message
+	started   bool              // the log's reset is durable
+	responses []*raftpb.Message // of the reset and of the writes after it
 }
 
 // LeaderChanged tells who leads now.

@@ -68,8 +68,8 @@ type SnapshotMade struct{ Snapshot Snapshot }
 // present state, ready to be installed without further help of other nodes.
 type SnapshotFetched struct{ Message *raftpb.Message }
 
-// SnapshotInstalled says that an InstallSnapshot effect is done: the log's write is durable and the
-// state machine is at the snapshot, with this log time.
+// SnapshotInstalled says that an InstallSnapshot effect is done: the state machine is durably at the
+// snapshot, with this log time.
 type SnapshotInstalled struct {
 	Install *InstallSnapshot
 	LogTime time.Duration
