@@ -2,6 +2,7 @@ package command
 
 import (
 	"encoding/binary"
+	"time"
 
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
@@ -43,18 +44,23 @@ const (
 	KeyExpired Verdict = 24
 )
 
+// fullRetryAfter is the advice where something must expire before there is room.
+const fullRetryAfter = time.Minute
+
 var refusals = map[Verdict]*fault.Error{
 	Malformed:        fault.New(fault.Internal, "malformed_command", "a replica does not understand the command"),
 	SessionUnknown:   fault.New(fault.Unavailable, "session_unknown", "the gateway's session with the shard has expired; try again"),
 	SequenceResolved: fault.New(fault.Internal, "sequence_resolved", "the command came after its gateway had given it up"),
 	SequenceAhead:    fault.New(fault.Internal, "sequence_ahead", "the command is too far ahead of its session's window"),
-	SessionsFull:     fault.New(fault.Exhausted, "session_window_full", "the shard has too many open sessions; try again later"),
+	SessionsFull:     fault.New(fault.Exhausted, "session_window_full", "the shard has too many open sessions; try again later").
+		WithRetryAfter(fullRetryAfter),
 	SeriesLimit: fault.Newf(fault.Unprocessable, "series_limit",
 		"the write would define more than %d series in a shard; use fewer distinct tag values", metric.SeriesPerShardMax),
 	KeyReused: fault.New(fault.Unprocessable, "idempotency_key_reused",
 		"the Idempotency-Key was used before with another body; use a new key for each write"),
 	KeysFull: fault.New(fault.Exhausted, "idempotency_window_full",
-		"too many idempotency keys were used within the last hours; try again later or without a key"),
+		"too many idempotency keys were used within the last hours; try again later or without a key").
+		WithRetryAfter(fullRetryAfter),
 	KeyExpired: fault.New(fault.Conflict, "idempotency_key_expired",
 		"the Idempotency-Key is too old to tell whether the write was applied; check what is stored before writing it under a new key"),
 }
