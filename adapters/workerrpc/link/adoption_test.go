@@ -1,0 +1,161 @@
+package link_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/raftmetrics/raftmetrics/adapters/workerrpc/link"
+)
+
+var secret = []byte("a secret that both sides were given")
+
+func offer() link.Offer {
+	return link.Offer{
+		ClusterID: clusterID, ClusterKey: key(5), Shards: 8, Spread: 8, MapVersion: 1, ReplicationFactor: 3,
+		Node: "worker-1", Address: "worker-1:8081",
+	}
+}
+
+// adoptable serves a node that can be adopted and keeps the offers it took.
+func adoptable(t *testing.T, adoptSecret []byte) (*testServer, *link.Keyring, *[]link.Offer) {
+	t.Helper()
+	ring := loneRing(t, "worker-1", 3)
+	var taken []link.Offer
+	s := serve(t, link.ServerOptions{Keyring: ring, Adoption: &link.AdoptionOptions{
+		Secret: adoptSecret,
+		Adopt: func(_ context.Context, o link.Offer) error {
+			taken = append(taken, o)
+			return ring.Join(o.ClusterID, o.ClusterKey)
+		},
+	}}, nil)
+	return s, ring, &taken
+}
+
+func TestAdoptionHandsOverTheKey(t *testing.T) {
+	s, adopted, taken := adoptable(t, secret)
+	control := ring(t, "control", 1, key(5))
+	var rec *recorder
+	d := &link.Dialer{Keyring: control, DialContext: recording(&rec)}
+	status, err := d.Probe(t.Context(), s.address, secret)
+	if err != nil || status.ClusterID != "" || status.Node != node(t, "worker-1", 3) {
+		t.Fatalf("probe=%+v, %v", status, err)
+	}
+	status, err = d.Adopt(t.Context(), s.address, secret, offer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status.ClusterID != clusterID || status.Node != node(t, "worker-1", 3) || adopted.ClusterID() != clusterID {
+		t.Errorf("status=%+v, ring in %q", status, adopted.ClusterID())
+	}
+	if got := (*taken)[0]; got.ClusterID != clusterID || !bytes.Equal(got.ClusterKey, key(5)) || got.Shards != 8 ||
+		got.Spread != 8 || got.MapVersion != 1 || got.ReplicationFactor != 3 || got.Address != "worker-1:8081" {
+		t.Errorf("offer=%+v", got)
+	}
+	for _, hidden := range [][]byte{key(5), secret, []byte("worker-1:8081\""), []byte("replication_factor")} {
+		for _, form := range [][]byte{hidden, []byte(base64.StdEncoding.EncodeToString(hidden))} {
+			if bytes.Contains(rec.sent.Bytes(), form) || bytes.Contains(rec.got.Bytes(), form) {
+				t.Errorf("%q crossed the wire in clear", hidden)
+			}
+		}
+	}
+	// The key that was handed over opens links.
+	if _, err := dial(t, &link.Dialer{Keyring: control}, s, "worker-1"); err != nil {
+		t.Fatal(err)
+	}
+	// The answer may have been lost: asking again is harmless.
+	if _, err := d.Adopt(t.Context(), s.address, secret, offer()); err != nil {
+		t.Errorf("adopt again: %v", err)
+	}
+}
+
+func TestAdoptionRefusals(t *testing.T) {
+	control := ring(t, "control", 1, key(5))
+	d := &link.Dialer{Keyring: control}
+	t.Run("wrong secret", func(t *testing.T) {
+		s, adopted, _ := adoptable(t, []byte("another secret"))
+		_, err := d.Adopt(t.Context(), s.address, secret, offer())
+		wantReason(t, err, link.WrongKey)
+		_, err = d.Probe(t.Context(), s.address, secret)
+		wantReason(t, err, link.WrongKey)
+		if adopted.ClusterID() != "" {
+			t.Error("adopted all the same")
+		}
+	})
+	t.Run("another cluster", func(t *testing.T) {
+		s, adopted, _ := adoptable(t, secret)
+		if err := adopted.Join("first-cluster", key(9)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := d.Adopt(t.Context(), s.address, secret, offer())
+		wantReason(t, err, link.AlreadyAdopted)
+		if !strings.Contains(err.Error(), "first-cluster") {
+			t.Errorf("err=%v does not name the cluster", err)
+		}
+		status, err := d.Probe(t.Context(), s.address, secret)
+		if err != nil || status.ClusterID != "first-cluster" {
+			t.Errorf("probe=%+v, %v", status, err)
+		}
+	})
+	t.Run("another node", func(t *testing.T) {
+		s, _, _ := adoptable(t, secret)
+		o := offer()
+		o.Node = "worker-2"
+		_, err := d.Adopt(t.Context(), s.address, secret, o)
+		wantReason(t, err, link.WrongNode)
+	})
+	t.Run("short key", func(t *testing.T) {
+		s, _, _ := adoptable(t, secret)
+		o := offer()
+		o.ClusterKey = []byte("short")
+		_, err := d.Adopt(t.Context(), s.address, secret, o)
+		wantReason(t, err, link.Malformed)
+	})
+	t.Run("no secret", func(t *testing.T) {
+		s := serve(t, link.ServerOptions{Keyring: loneRing(t, "worker-1", 3)}, nil)
+		_, err := d.Adopt(t.Context(), s.address, secret, offer())
+		wantReason(t, err, link.NoAdoption)
+		_, err = d.Adopt(t.Context(), s.address, nil, offer())
+		wantReason(t, err, link.NoAdoption)
+	})
+	t.Run("storing fails", func(t *testing.T) {
+		s := serve(t, link.ServerOptions{Keyring: loneRing(t, "worker-1", 3), Adoption: &link.AdoptionOptions{
+			Secret: secret, Adopt: func(context.Context, link.Offer) error { return errors.New("disk is full") },
+		}}, nil)
+		_, err := d.Adopt(t.Context(), s.address, secret, offer())
+		wantReason(t, err, link.Refused)
+	})
+}
+
+func TestProbeShowsTheAsker(t *testing.T) {
+	var seen []link.Status
+	s := serve(t, link.ServerOptions{Keyring: ring(t, "worker-1", 3, key(1)), Adoption: &link.AdoptionOptions{
+		Secret: secret, Probed: func(from link.Status) { seen = append(seen, from) },
+	}}, nil)
+	d := &link.Dialer{Keyring: loneRing(t, "control", 2)}
+	if _, err := d.Probe(t.Context(), s.address, secret); err != nil {
+		t.Fatal(err)
+	}
+	if len(seen) != 1 || seen[0].Node != node(t, "control", 2) || seen[0].ClusterID != "" {
+		t.Errorf("seen=%+v", seen)
+	}
+}
+
+func TestRingStaysInItsCluster(t *testing.T) {
+	k := ring(t, "a", 1, key(1))
+	wantReason(t, k.Join("another", key(2)), link.AlreadyAdopted)
+	if err := k.Join(clusterID, key(2)[:31]); err == nil {
+		t.Error("a short key was taken")
+	}
+	moved := node(t, "a", 1)
+	k.SetSelf(moved)
+	if k.ClusterID() != clusterID || k.Self() != moved {
+		t.Errorf("ring=%q %v", k.ClusterID(), k.Self())
+	}
+	if bytes.Equal(link.NewClusterKey(), link.NewClusterKey()) {
+		t.Error("two new keys are equal")
+	}
+}
