@@ -1,0 +1,137 @@
+package httpapi
+
+import (
+	"strconv"
+
+	"github.com/raftmetrics/raftmetrics/domain/aggregate"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
+	"github.com/raftmetrics/raftmetrics/ports/inbound"
+)
+
+// appendSample appends a sample; tags only when it has any.
+func appendSample(b []byte, s metric.Sample) []byte {
+	b = append(b, `{"metric_name":`...)
+	b = appendText(b, s.Series().Name().String())
+	b = append(b, `,"value":`...)
+	b = appendNumber(b, s.Value())
+	b = append(b, `,"timestamp":`...)
+	b = appendTimestamp(b, s.Timestamp())
+	if tags := s.Series().Tags(); tags.Len() > 0 {
+		b = append(b, `,"tags":`...)
+		b = appendTags(b, tags.All())
+	}
+	return append(b, '}')
+}
+
+func appendTimestamp(b []byte, at metric.Timestamp) []byte { return appendText(b, at.String()) }
+
+func appendTags(b []byte, tags []metric.Tag) []byte {
+	b = append(b, '{')
+	for i, t := range tags {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendText(b, t.Key)
+		b = append(b, ':')
+		b = appendText(b, t.Value)
+	}
+	return append(b, '}')
+}
+
+// appendAnswer appends the answer to an aggregate question, in one of four shapes: with window or
+// without, with group_by or without.
+func appendAnswer(b []byte, a aggregate.Answer) []byte {
+	windowed := !a.Query.Window().IsZero()
+	b = append(b, `{"metric":`...)
+	b = appendText(b, a.Query.Metric().String())
+	if windowed {
+		b = append(b, `,"window":`...)
+		b = appendText(b, a.Query.Window().String())
+	}
+	if len(a.Query.GroupBy()) == 0 {
+		for _, g := range a.Groups { // exactly one
+			b = append(b, ',')
+			b = appendResult(b, g, windowed)
+		}
+		return append(b, '}')
+	}
+	b = append(b, `,"groups":[`...)
+	for i, g := range a.Groups {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"tags":`...)
+		b = appendTags(b, g.Tags)
+		b = append(b, ',')
+		b = appendResult(b, g, windowed)
+		b = append(b, '}')
+	}
+	return append(b, "]}"...)
+}
+
+// appendResult appends the member that holds one group's values.
+func appendResult(b []byte, g aggregate.AnswerGroup, windowed bool) []byte {
+	if !windowed {
+		b = append(b, `"aggregations":`...)
+		return appendValues(b, g.Values)
+	}
+	b = append(b, `"windows":[`...)
+	for i, w := range g.Windows {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"start":`...)
+		b = appendTimestamp(b, w.Start)
+		b = append(b, `,"end":`...)
+		b = appendTimestamp(b, w.End)
+		b = append(b, `,"aggregations":`...)
+		b = appendValues(b, w.Values)
+		b = append(b, '}')
+	}
+	return append(b, ']')
+}
+
+func appendValues(b []byte, values []aggregate.Value) []byte {
+	b = append(b, '{')
+	for i, v := range values {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendText(b, v.Function.String())
+		b = append(b, ':')
+		switch {
+		case v.Null:
+			b = append(b, "null"...)
+		case v.Function == aggregate.Count:
+			b = strconv.AppendUint(b, uint64(v.Number), 10)
+		default:
+			b = appendNumber(b, v.Number)
+		}
+	}
+	return append(b, '}')
+}
+
+// appendHealth appends a node's condition; impeded_shards only when there are any.
+func appendHealth(b []byte, h inbound.Health) []byte {
+	b = append(b, `{"status":`...)
+	b = appendText(b, string(h.Status))
+	b = append(b, `,"message":`...)
+	b = appendText(b, h.Message)
+	b = append(b, `,"node_id":`...)
+	b = appendText(b, h.NodeID)
+	b = append(b, `,"role":`...)
+	b = appendText(b, h.Role)
+	b = append(b, `,"shards":`...)
+	b = strconv.AppendInt(b, int64(h.Shards), 10)
+	if len(h.Impeded) > 0 {
+		b = append(b, `,"impeded_shards":[`...)
+		for i, id := range h.Impeded {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = strconv.AppendUint(b, uint64(id), 10)
+		}
+		b = append(b, ']')
+	}
+	return append(b, '}')
+}
