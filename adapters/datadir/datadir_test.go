@@ -52,8 +52,15 @@ func TestFoundKeepsTheFirstRecord(t *testing.T) {
 
 func TestRecordGolden(t *testing.T) {
 	d := open(t, t.TempDir())
-	if _, err := d.Found(founding); err != nil {
+	founded, err := d.Found(founding)
+	if err != nil || founded.Founded {
+		t.Fatalf("Found=%+v, %v, want a record that is not founded yet", founded, err)
+	}
+	if err := d.SetFounded(founded); err != nil {
 		t.Fatal(err)
+	}
+	if r, err := d.Found(founding); err != nil || !r.Founded {
+		t.Fatalf("Found=%+v, %v, want it founded", r, err)
 	}
 	got, err := os.ReadFile(filepath.Join(d.Path(), recordFile))
 	if err != nil {

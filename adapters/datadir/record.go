@@ -24,12 +24,15 @@ type Record struct {
 	Spread      int    `json:"metric_spread"`
 	MapVersion  int    `json:"shard_map_version"`
 	StorageKind string `json:"storage"`
+	// Founded tells that every group was created in the Raft log: from then on a log without them was
+	// lost, and with it acknowledged samples.
+	Founded bool `json:"founded"`
 }
 
 // Found returns the stored record, or stores proposed where there is none yet. A stored record with
 // other numbers than proposed (the cluster id aside) is an error of kind Invalid that names them.
 func (d *Dir) Found(proposed Record) (Record, error) {
-	proposed.Format = FormatVersion
+	proposed.Format, proposed.Founded = FormatVersion, false
 	stored, err := d.read()
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := d.refuseForeignContent(); err != nil {
@@ -41,6 +44,12 @@ func (d *Dir) Found(proposed Record) (Record, error) {
 		return Record{}, err
 	}
 	return stored, stored.check(proposed)
+}
+
+// SetFounded notes in the stored record that every group was created.
+func (d *Dir) SetFounded(r Record) error {
+	r.Founded = true
+	return d.write(r)
 }
 
 func (r Record) check(proposed Record) error {
