@@ -1,0 +1,59 @@
+package duckdb_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb"
+	"github.com/raftmetrics/raftmetrics/tests/contract"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m)
+}
+
+// node is a data directory with the store on it. A crash leaves a copy of the files as they were.
+type node struct {
+	root    string
+	boots   int
+	options duckdb.Options
+	store   *duckdb.Store
+}
+
+func newNode(tb testing.TB, options duckdb.Options) *node {
+	tb.Helper()
+	n := &node{root: tb.TempDir(), options: options}
+	n.options.Directory = filepath.Join(n.root, "0")
+	n.options.Cluster = "test"
+	if err := os.Mkdir(n.options.Directory, 0o700); err != nil {
+		tb.Fatal(err)
+	}
+	return n
+}
+
+func (n *node) Start() (contract.Store, error) {
+	store, err := duckdb.New(n.options)
+	n.store = store
+	return store, err
+}
+
+func (n *node) Stop() error { return n.store.Close() }
+
+func (n *node) Crash() error {
+	n.boots++
+	image := filepath.Join(n.root, strconv.Itoa(n.boots))
+	copied := os.CopyFS(image, os.DirFS(n.options.Directory))
+	n.options.Directory = image
+	return errors.Join(copied, n.store.Close())
+}
+
+func TestContract(t *testing.T) {
+	contract.Run(t, func(tb testing.TB, o contract.Options) contract.Node {
+		return newNode(tb, duckdb.Options{SeriesMax: o.SeriesMax, MemoryBytesMax: 256 << 20})
+	})
+}

@@ -1,0 +1,65 @@
+package duckdb
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
+	"github.com/raftmetrics/raftmetrics/domain/fault"
+	"github.com/raftmetrics/raftmetrics/domain/shard"
+)
+
+// corrupt makes the error for a shard whose file fails its check.
+func corrupt(id shard.ID, cause error) error {
+	return fault.Wrap(cause, fault.Corrupt, "shard_corrupt", "the stored data of shard "+id.String()+" is damaged").
+		WithDetail("shard", uint32(id))
+}
+
+// classify gives an error of DuckDB its kind. The end of ctx is its cause; what is a fault stays.
+func classify(ctx context.Context, err error) error {
+	var known *fault.Error
+	var e *engine.Error
+	switch {
+	case err == nil, errors.As(err, &known):
+		return err
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case !errors.As(err, &e):
+		return err
+	case e.IsFatal():
+		return fault.Wrap(err, fault.Internal, "storage_failed", "the storage of this node failed; it must be started again")
+	case e.IsOutOfMemory():
+		return fault.Wrap(err, fault.Unprocessable, "query_memory",
+			"the query needs more memory than DUCKDB_MEMORY_LIMIT; ask for fewer groups, wider windows or a shorter range")
+	}
+	return err
+}
+
+// isDamage reports that DuckDB read something that fails its check.
+func isDamage(err error) bool {
+	var e *engine.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	for _, sign := range []string{"Corrupt", "checksum", "Serialization Error", "not a valid DuckDB"} {
+		if strings.Contains(e.Error(), sign) {
+			return true
+		}
+	}
+	return false
+}
+
+// isEnvironment reports that a file could not be opened for a reason that is not its content.
+func isEnvironment(err error) bool {
+	var e *engine.Error
+	if !errors.As(err, &e) {
+		return true
+	}
+	for _, sign := range []string{"Could not set lock", "Cannot open file", "Permission", "No space left", "Too many open files"} {
+		if strings.Contains(e.Error(), sign) {
+			return true
+		}
+	}
+	return e.IsFatal() || e.IsOutOfMemory() || e.IsInterrupted()
+}

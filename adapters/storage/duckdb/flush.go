@@ -1,0 +1,262 @@
+package duckdb
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/raftmetrics/raftmetrics/adapters/storage/catalogue"
+	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
+	"github.com/raftmetrics/raftmetrics/adapters/storage/memtable"
+	"github.com/raftmetrics/raftmetrics/domain/shard"
+	"github.com/raftmetrics/raftmetrics/ports/outbound"
+)
+
+// Flush implements outbound.StateFlusher: samples, new series, newest samples and the state go into
+// the file in one transaction, which a checkpoint then makes part of the file itself.
+func (s *Store) Flush(ctx context.Context, id shard.ID) (uint64, error) {
+	running, end, err := s.begin(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("flush shard %d: %w", id, err)
+	}
+	defer end()
+	r, err := s.replica(id)
+	if err != nil {
+		return 0, err
+	}
+	r.flush.Lock()
+	defer r.flush.Unlock()
+	cut, frozen, durable := r.takeCut()
+	if cut == nil {
+		return durable, nil
+	}
+	err = s.flushes.with(running, func(c *engine.Conn) error { return r.write(running, c, *cut, frozen) })
+	if err != nil {
+		err = classify(running, err)
+		if isDamage(err) {
+			err = corrupt(id, err)
+		}
+		return durable, fmt.Errorf("flush shard %d: %w", id, err)
+	}
+	if len(frozen) > 0 {
+		r.table.Drop(frozen[len(frozen)-1].Last())
+	}
+	r.settle(cut)
+	s.release(r)
+	return cut.Index, nil
+}
+
+// takeCut returns the newest cut and the generations that belong to it, of one instant.
+func (r *replica) takeCut() (*outbound.AppliedState, []*memtable.Generation, uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.mu.cut, r.table.Frozen(), r.mu.durable
+}
+
+// settle notes that state is durable; a cut made meanwhile stays.
+func (r *replica) settle(state *outbound.AppliedState) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mu.durable = state.Index
+	if r.mu.cut == state {
+		r.mu.cut = nil
+	}
+}
+
+// write makes cut and frozen durable. A flush before may have failed after its commit: what the
+// file says it has is not written again.
+func (r *replica) write(ctx context.Context, c *engine.Conn, cut outbound.AppliedState, frozen []*memtable.Generation) error {
+	var done written
+	err := c.Transact(ctx, func() error {
+		stored, err := readState(ctx, c, r.catalog)
+		if err != nil {
+			return err
+		}
+		fresh := slices.DeleteFunc(slices.Clone(frozen), func(g *memtable.Generation) bool { return g.Last() <= stored.generation })
+		if done, err = r.writeGenerations(ctx, c, fresh); err != nil {
+			return err
+		}
+		record := stateRecord{AppliedState: cut, generation: stored.generation}
+		if len(fresh) > 0 {
+			record.generation = fresh[len(fresh)-1].Last()
+		}
+		return writeState(ctx, c, r.catalog, record)
+	})
+	if err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	r.stored.Add(int64(done.samples))
+	r.flush.series = max(r.flush.series, done.series)
+	r.flush.metrics = max(r.flush.metrics, done.metrics)
+	r.flush.newestRows = done.newestRows
+	if err := checkpoint(ctx, c, r.catalog); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	return nil
+}
+
+// written is what a transaction changed, to be remembered once it is committed.
+type written struct{ samples, series, metrics, newestRows int }
+
+// newest is the newest sample of a series within one flush.
+type newest struct {
+	series catalogue.SeriesID
+	point  memtable.Point
+}
+
+func (r *replica) writeGenerations(ctx context.Context, c *engine.Conn, generations []*memtable.Generation) (written, error) {
+	w := written{newestRows: r.flush.newestRows}
+	if len(generations) == 0 {
+		return w, nil
+	}
+	last := generations[len(generations)-1]
+	list, gen := last.Series(), int64(last.Last())
+	observed, samples, err := writeSamples(ctx, c, r.catalog, generations)
+	if err != nil {
+		return w, fmt.Errorf("samples: %w", err)
+	}
+	w.samples, w.series = samples, list.Len()
+	if w.metrics, err = r.writeSeries(ctx, c, list); err != nil {
+		return w, fmt.Errorf("series: %w", err)
+	}
+	err = appendRows(ctx, c, r.catalog, "newest", len(observed), func(b engine.Batch, row, i int) {
+		n := observed[i]
+		b.Int64s(0)[row], b.Int64s(1)[row], b.Float64s(2)[row], b.Int64s(3)[row] = int64(n.series), n.point.At, n.point.Value, gen
+	})
+	if err != nil {
+		return w, fmt.Errorf("newest samples: %w", err)
+	}
+	w.newestRows += len(observed)
+	return w, r.compactNewest(ctx, c, &w)
+}
+
+// newestRowsPerSeries bounds how many rows of newest samples a file keeps for each series.
+const newestRowsPerSeries = 4
+
+// compactNewest drops the rows of newest samples that later ones replace, when they are many.
+func (r *replica) compactNewest(ctx context.Context, c *engine.Conn, w *written) error {
+	if w.newestRows <= newestRowsPerSeries*max(w.series, engine.RowsMax()) {
+		return nil
+	}
+	table := r.catalog + ".newest"
+	if err := c.Exec(ctx, "DELETE FROM "+table+" WHERE rowid NOT IN (SELECT arg_max(rowid, {'ts': ts, 'gen': gen}) FROM "+table+" GROUP BY series_id)"); err != nil {
+		return fmt.Errorf("compact newest samples: %w", err)
+	}
+	return c.Query(ctx, "SELECT count(*) FROM "+table, nil, func(chunk engine.Chunk) error {
+		w.newestRows = int(chunk.Int64s(0)[0])
+		return nil
+	})
+}
+
+// writeSamples appends one run: all samples by metric, series and time, ties in the order of the log.
+func writeSamples(ctx context.Context, c *engine.Conn, catalog string, generations []*memtable.Generation) ([]newest, int, error) {
+	a, err := c.Appender(catalog, "samples")
+	if err != nil {
+		return nil, 0, err
+	}
+	last := generations[len(generations)-1]
+	w := sampleWriter{ctx: ctx, appender: a, list: last.Series(), generation: int64(last.Last())}
+	w.next()
+	err = memtable.EachSeries(generations, w.series)
+	if err == nil {
+		err = w.flush()
+	}
+	if e := a.Close(ctx, err == nil); err == nil {
+		err = e
+	}
+	return w.observed, w.samples, err
+}
+
+// sampleWriter fills batches of samples.
+type sampleWriter struct {
+	ctx        context.Context //nolint:containedctx // lives for one writeSamples
+	appender   *engine.Appender
+	list       catalogue.List
+	generation int64
+	observed   []newest
+	samples    int
+
+	rows                                int
+	metricID, seriesID, at, generations []int64
+	value                               []float64
+}
+
+func (w *sampleWriter) next() {
+	b := w.appender.Batch()
+	w.rows = 0
+	w.metricID, w.seriesID, w.at, w.value, w.generations = b.Int64s(0), b.Int64s(1), b.Int64s(2), b.Float64s(3), b.Int64s(4)
+}
+
+func (w *sampleWriter) flush() error {
+	w.samples += w.rows
+	err := w.appender.Append(w.ctx, w.rows)
+	w.next()
+	return err
+}
+
+func (w *sampleWriter) series(id catalogue.SeriesID, points []memtable.Point) error {
+	_, metric := w.list.At(id)
+	w.observed = append(w.observed, newest{series: id, point: points[len(points)-1]})
+	for len(points) > 0 {
+		n := min(len(points), len(w.at)-w.rows)
+		for i, p := range points[:n] {
+			row := w.rows + i
+			w.metricID[row], w.seriesID[row], w.at[row], w.value[row], w.generations[row] = int64(metric), int64(id), p.At, p.Value, w.generation
+		}
+		w.rows += n
+		points = points[n:]
+		if w.rows == len(w.at) {
+			if err := w.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// writeSeries appends the series that the file does not have, and their metrics.
+func (r *replica) writeSeries(ctx context.Context, c *engine.Conn, list catalogue.List) (metrics int, err error) {
+	first := r.flush.series
+	var names []string
+	metrics = r.flush.metrics
+	err = appendRows(ctx, c, r.catalog, "series", max(0, list.Len()-first), func(b engine.Batch, row, i int) {
+		series, metric := list.At(catalogue.SeriesID(first + i))
+		b.Int64s(0)[row], b.Int64s(1)[row] = int64(first+i), int64(metric)
+		b.SetText(2, row, series.Key())
+		if int(metric) == metrics {
+			names = append(names, series.Name().String())
+			metrics++
+		}
+	})
+	if err != nil {
+		return 0, err
+	}
+	known := r.flush.metrics
+	return metrics, appendRows(ctx, c, r.catalog, "metrics", len(names), func(b engine.Batch, row, i int) {
+		b.Int64s(0)[row] = int64(known + i)
+		b.SetText(1, row, names[i])
+	})
+}
+
+// appendRows appends count rows, of which set fills one at a time: the i-th of all into row.
+func appendRows(ctx context.Context, c *engine.Conn, catalog, table string, count int, set func(b engine.Batch, row, i int)) error {
+	if count == 0 {
+		return nil
+	}
+	a, err := c.Appender(catalog, table)
+	if err != nil {
+		return err
+	}
+	for i := 0; i < count && err == nil; {
+		b, rows := a.Batch(), min(count-i, engine.RowsMax())
+		for row := range rows {
+			set(b, row, i+row)
+		}
+		err = a.Append(ctx, rows)
+		i += rows
+	}
+	if e := a.Close(ctx, err == nil); err == nil {
+		err = e
+	}
+	return err
+}

@@ -1,0 +1,104 @@
+package duckdb
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/raftmetrics/raftmetrics/domain/fault"
+	"github.com/raftmetrics/raftmetrics/domain/shard"
+)
+
+// retryAfter is the advice to clients while flushes make room.
+const retryAfter = time.Second
+
+// DiskGauge tells how much room the disk has.
+type DiskGauge interface {
+	// FreeBytes returns how many bytes may still be written, at once.
+	FreeBytes() (int64, error)
+}
+
+// fileSystem is the DiskGauge of a directory.
+type fileSystem struct{ path string }
+
+// FreeBytes implements DiskGauge.
+func (f fileSystem) FreeBytes() (int64, error) {
+	var stat unix.Statfs_t
+	if err := unix.Statfs(f.path, &stat); err != nil {
+		return 0, fmt.Errorf("ask the file system for its free space: %w", err)
+	}
+	return int64(stat.Bavail) * stat.Bsize, nil //nolint:unconvert // the type of Bsize depends on the system
+}
+
+// account brings the sums over all shards up to date with one shard's memtable.
+func (s *Store) account(r *replica) {
+	r.accounted.Lock()
+	defer r.accounted.Unlock()
+	usage := r.table.Usage()
+	s.active.Add(usage.Active - r.accounted.Active)
+	s.bytes.Add(usage.Active + usage.Sealed - r.accounted.Active - r.accounted.Sealed)
+	r.accounted.Usage = usage
+}
+
+// release accounts for memory that a flush gave back, and wakes who waits for it.
+func (s *Store) release(r *replica) {
+	s.account(r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.mu.freed)
+	s.mu.freed = make(chan struct{})
+}
+
+// WantsCut implements outbound.StateCutter. A shard wants one at a quarter of the memory for all,
+// and, once all together hold half of it, when it holds at least an average share: so few shards
+// with many samples are written in large runs, and some shard always wants one before memory is full.
+func (s *Store) WantsCut(id shard.ID) bool {
+	r, err := s.replica(id)
+	if err != nil {
+		return false
+	}
+	own, all := r.table.Usage().Active, s.active.Load()
+	if own >= s.options.MemtableBytesMax/4 {
+		return true
+	}
+	return own > 0 && all >= s.options.MemtableBytesMax/2 && own >= all/int64(s.openShards())
+}
+
+func (s *Store) openShards() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return max(1, len(s.mu.shards))
+}
+
+// Admit implements outbound.WriteGate. Bytes that are admitted and not yet appended are not counted,
+// so memory may exceed its bound by what is in flight. An empty memory admits any size.
+func (s *Store) Admit(ctx context.Context, bytes int) error {
+	free, err := s.options.Disk.FreeBytes()
+	if err != nil {
+		return err
+	}
+	if free < s.options.DiskFreeBytesMin {
+		return fault.Newf(fault.DiskFull, "disk_full",
+			"the disk has %d bytes left, fewer than the %d that are kept free; free some space", free, s.options.DiskFreeBytesMin)
+	}
+	for {
+		s.mu.RLock()
+		freed := s.mu.freed
+		s.mu.RUnlock()
+		used := s.bytes.Load()
+		if used == 0 || used+int64(bytes) <= s.options.MemtableBytesMax {
+			return nil
+		}
+		select {
+		case <-freed:
+		case <-s.closing.Done():
+			return errClosed
+		case <-ctx.Done():
+			return fault.Newf(fault.Exhausted, "memtable_full",
+				"the samples in memory would exceed %d bytes before the disk has taken them; try again", s.options.MemtableBytesMax).
+				WithRetryAfter(retryAfter)
+		}
+	}
+}

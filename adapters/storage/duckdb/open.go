@@ -1,0 +1,252 @@
+package duckdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"github.com/raftmetrics/raftmetrics/adapters/storage/catalogue"
+	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
+	"github.com/raftmetrics/raftmetrics/adapters/storage/memtable"
+	"github.com/raftmetrics/raftmetrics/domain/fault"
+	"github.com/raftmetrics/raftmetrics/domain/shard"
+	"github.com/raftmetrics/raftmetrics/ports/outbound"
+)
+
+// errContent is the cause of a Corrupt error where the tables of a file contradict each other.
+var errContent = errors.New("the tables contradict each other")
+
+// Open implements outbound.ShardOpener. A shard that is open already is a Conflict, as is a file of
+// another cluster, another shard or a later format. After Corrupt the shard may be opened again once
+// its directory has been replaced; other shards are not touched.
+func (s *Store) Open(ctx context.Context, id shard.ID) (outbound.AppliedState, error) {
+	running, end, err := s.begin(ctx)
+	if err != nil {
+		return outbound.AppliedState{}, err
+	}
+	defer end()
+	if err := s.reserve(id); err != nil {
+		return outbound.AppliedState{}, err
+	}
+	var r *replica
+	var state outbound.AppliedState
+	err = s.flushes.with(running, func(c *engine.Conn) error {
+		r, state, err = s.open(running, c, id)
+		return err
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		delete(s.mu.shards, id)
+		return outbound.AppliedState{}, fmt.Errorf("open shard %d: %w", id, classify(running, err))
+	}
+	s.mu.shards[id] = r
+	return state, nil
+}
+
+func (s *Store) reserve(id shard.ID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, taken := s.mu.shards[id]; taken {
+		return fault.Newf(fault.Conflict, "shard_open", "shard %d is open already", id)
+	}
+	s.mu.shards[id] = nil
+	return nil
+}
+
+func (s *Store) open(ctx context.Context, c *engine.Conn, id shard.ID) (*replica, outbound.AppliedState, error) {
+	f := s.folder(id)
+	none := outbound.AppliedState{}
+	if err := makeFolder(f.path); err != nil {
+		return nil, none, err
+	}
+	generation, err := f.current()
+	if errors.Is(err, errPointer) {
+		return nil, none, corrupt(id, err)
+	}
+	if err != nil {
+		return nil, none, fmt.Errorf("read the pointer: %w", err)
+	}
+	if generation == 0 {
+		if generation, err = s.create(ctx, c, id); err != nil {
+			return nil, none, fmt.Errorf("create: %w", err)
+		}
+	}
+	if err := f.clean(generation); err != nil {
+		return nil, none, fmt.Errorf("remove leftovers: %w", err)
+	}
+	r := &replica{id: id, catalog: catalogName(id, generation)}
+	state, err := s.attach(ctx, c, r, f, generation)
+	if err != nil {
+		if e := detach(ctx, c, r.catalog); e != nil {
+			err = errors.Join(err, e)
+		}
+		return nil, none, err
+	}
+	return r, state, nil
+}
+
+func catalogName(id shard.ID, generation uint64) string {
+	return "s" + id.String() + "_" + strconv.FormatUint(generation, 10)
+}
+
+// create makes the first file of a shard. It gets its name only when it is complete.
+func (s *Store) create(ctx context.Context, c *engine.Conn, id shard.ID) (uint64, error) {
+	const first = 1
+	f, catalog := s.folder(id), catalogName(id, first)+"_new"
+	file := f.file(first)
+	if err := os.RemoveAll(file + newSuffix); err != nil {
+		return 0, err
+	}
+	if err := attach(ctx, c, file+newSuffix, catalog, attachOptions); err != nil {
+		return 0, err
+	}
+	err := createTables(ctx, c, catalog, s.options.Cluster, id)
+	if err == nil {
+		err = checkpoint(ctx, c, catalog)
+	}
+	if err = errors.Join(err, detach(ctx, c, catalog)); err != nil {
+		return 0, err
+	}
+	if err := os.Chmod(file+newSuffix, fileMode); err != nil {
+		return 0, err
+	}
+	if err := os.Rename(file+newSuffix, file); err != nil {
+		return 0, err
+	}
+	if err := syncFolder(f.path); err != nil {
+		return 0, err
+	}
+	return first, f.point(first)
+}
+
+// attach opens the file of a generation and rebuilds what memory holds of it. DuckDB may end the
+// process over a damaged file, so a note tells the next start.
+func (s *Store) attach(ctx context.Context, c *engine.Conn, r *replica, f folder, generation uint64) (outbound.AppliedState, error) {
+	none := outbound.AppliedState{}
+	if _, err := os.Stat(f.file(generation)); err != nil {
+		return none, corrupt(r.id, err)
+	}
+	if err := f.markOpening(); errors.Is(err, errOpenings) {
+		return none, corrupt(r.id, err)
+	} else if err != nil {
+		return none, fmt.Errorf("mark the opening: %w", err)
+	}
+	state, err := s.load(ctx, c, r, f.file(generation))
+	if e := f.unmarkOpening(); e != nil {
+		return none, errors.Join(err, fmt.Errorf("unmark the opening: %w", e))
+	}
+	var known *fault.Error
+	switch {
+	case err == nil:
+		return state, nil
+	case ctx.Err() != nil, errors.As(err, &known):
+		return none, err
+	case errors.Is(err, errContent), errors.Is(err, errState), !isEnvironment(err):
+		return none, corrupt(r.id, err)
+	}
+	return none, err
+}
+
+func (s *Store) load(ctx context.Context, c *engine.Conn, r *replica, file string) (outbound.AppliedState, error) {
+	none := outbound.AppliedState{}
+	if err := attach(ctx, c, file, r.catalog, ""); err != nil {
+		return none, fmt.Errorf("attach: %w", err)
+	}
+	if err := s.checkIdentity(ctx, c, r); err != nil {
+		return none, err
+	}
+	state, err := readState(ctx, c, r.catalog)
+	if err != nil {
+		return none, err
+	}
+	r.table = memtable.New(state.generation, s.options.SeriesMax)
+	if err := loadSeries(ctx, c, r); err != nil {
+		return none, err
+	}
+	if err := loadNewest(ctx, c, r); err != nil {
+		return none, err
+	}
+	err = c.Query(ctx, "SELECT count(*) FROM "+r.catalog+".samples", nil, func(chunk engine.Chunk) error {
+		r.stored.Store(chunk.Int64s(0)[0])
+		return nil
+	})
+	r.mu.durable = state.Index
+	return state.AppliedState, err
+}
+
+// checkIdentity refuses a file that belongs elsewhere.
+func (s *Store) checkIdentity(ctx context.Context, c *engine.Conn, r *replica) error {
+	rows := 0
+	err := c.Query(ctx, "SELECT format, cluster, shard FROM "+r.catalog+".meta", nil, func(chunk engine.Chunk) error {
+		rows += chunk.Rows()
+		switch {
+		case chunk.Int64s(0)[0] != formatVersion:
+			return fault.Newf(fault.Conflict, "format_unknown",
+				"the file of shard %d has format %d, this version knows %d; use a newer version", r.id, chunk.Int64s(0)[0], formatVersion)
+		case chunk.Text(1, 0) != s.options.Cluster || chunk.Int64s(2)[0] != int64(r.id):
+			return fault.Newf(fault.Conflict, "foreign_data",
+				"the file of shard %d belongs to shard %d of cluster %q; use the data directory of this cluster",
+				r.id, chunk.Int64s(2)[0], chunk.Text(1, 0))
+		}
+		return nil
+	})
+	if err == nil && rows != 1 {
+		err = fmt.Errorf("%d rows of identity: %w", rows, errContent)
+	}
+	return err
+}
+
+// loadSeries defines the stored series, whose numbers must come out as they were stored.
+func loadSeries(ctx context.Context, c *engine.Conn, r *replica) error {
+	var keys []string
+	var metrics []int64
+	err := c.Query(ctx, "SELECT id, metric_id, key FROM "+r.catalog+".series ORDER BY id", nil, func(chunk engine.Chunk) error {
+		ids := chunk.Int64s(0)
+		metrics = append(metrics, chunk.Int64s(1)...)
+		for row, id := range ids {
+			if id != int64(len(keys)) {
+				return fmt.Errorf("series %d stands at %d: %w", id, len(keys), errContent)
+			}
+			keys = append(keys, chunk.Text(2, row))
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read series: %w", err)
+	}
+	if err := r.table.Define(keys); err != nil {
+		return fmt.Errorf("define series: %w: %w", errContent, err)
+	}
+	list := r.table.Series()
+	for i, want := range metrics {
+		if _, got := list.At(catalogue.SeriesID(i)); int64(got) != want {
+			return fmt.Errorf("series %d has metric %d: %w", i, want, errContent)
+		}
+		r.flush.metrics = max(r.flush.metrics, int(want)+1)
+	}
+	r.flush.series = len(keys)
+	return nil
+}
+
+// loadNewest rebuilds the newest sample of every series: each flush wrote one for each series it
+// had, in the order of the log.
+func loadNewest(ctx context.Context, c *engine.Conn, r *replica) error {
+	err := c.Query(ctx, "SELECT series_id, ts, value FROM "+r.catalog+".newest ORDER BY gen", nil, func(chunk engine.Chunk) error {
+		ids, times, values := chunk.Int64s(0), chunk.Int64s(1), chunk.Float64s(2)
+		for row, id := range ids {
+			if id < 0 || id >= int64(r.flush.series) {
+				return fmt.Errorf("newest sample of series %d: %w", id, errContent)
+			}
+			r.table.Observe(catalogue.SeriesID(id), memtable.Point{At: times[row], Value: values[row]})
+		}
+		r.flush.newestRows += len(ids)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read newest samples: %w", err)
+	}
+	return nil
+}

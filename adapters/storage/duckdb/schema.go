@@ -1,0 +1,90 @@
+package duckdb
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
+	"github.com/raftmetrics/raftmetrics/domain/shard"
+)
+
+// formatVersion is the version of the tables in a shard's file.
+const formatVersion = 1
+
+// attachOptions: small blocks leave fewer half-empty ones at the end of each compressed column, and
+// only the pinned storage version has the compression of doubles with them (see DESIGN.md).
+const attachOptions = "BLOCK_SIZE 65536, STORAGE_VERSION 'v1.5.0'"
+
+// Tables of a shard's file. Everything is BIGINT so that bound parameters need no cast, which would
+// keep zone maps from pruning; the compression makes up for it. gen is the memtable generation with
+// which a row was flushed.
+var tables = []struct{ name, columns string }{
+	{"meta", "format BIGINT NOT NULL, cluster VARCHAR NOT NULL, shard BIGINT NOT NULL"},
+	{"state", "record BLOB NOT NULL"},
+	{"metrics", "id BIGINT NOT NULL, name VARCHAR NOT NULL"},
+	{"series", "id BIGINT NOT NULL, metric_id BIGINT NOT NULL, key VARCHAR NOT NULL"},
+	{"samples", "metric_id BIGINT NOT NULL, series_id BIGINT NOT NULL, ts BIGINT NOT NULL, value DOUBLE NOT NULL, gen BIGINT NOT NULL"},
+	{"newest", "series_id BIGINT NOT NULL, ts BIGINT NOT NULL, value DOUBLE NOT NULL, gen BIGINT NOT NULL"},
+}
+
+// attach makes a file's tables reachable as catalog.
+func attach(ctx context.Context, c *engine.Conn, file, catalog, options string) error {
+	statement := "ATTACH " + engine.QuoteText(file) + " AS " + catalog
+	if options != "" {
+		statement += " (" + options + ")"
+	}
+	return c.Exec(ctx, statement)
+}
+
+func detach(ctx context.Context, c *engine.Conn, catalog string) error {
+	return c.Exec(context.WithoutCancel(ctx), "DETACH DATABASE IF EXISTS "+catalog)
+}
+
+func checkpoint(ctx context.Context, c *engine.Conn, catalog string) error {
+	return c.Exec(ctx, "CHECKPOINT "+catalog)
+}
+
+// createTables fills a new file.
+func createTables(ctx context.Context, c *engine.Conn, catalog, cluster string, id shard.ID) error {
+	return c.Transact(ctx, func() error {
+		for _, t := range tables {
+			if err := c.Exec(ctx, "CREATE TABLE "+catalog+"."+t.name+" ("+t.columns+")"); err != nil {
+				return err
+			}
+		}
+		if err := c.Query(ctx, "INSERT INTO "+catalog+".meta VALUES ($1, $2, $3)",
+			[]any{int64(formatVersion), cluster, int64(id)}, nil); err != nil {
+			return err
+		}
+		return writeState(ctx, c, catalog, stateRecord{})
+	})
+}
+
+// writeState replaces the state record.
+func writeState(ctx context.Context, c *engine.Conn, catalog string, r stateRecord) error {
+	if err := c.Exec(ctx, "DELETE FROM "+catalog+".state"); err != nil {
+		return fmt.Errorf("clear state: %w", err)
+	}
+	if err := c.Query(ctx, "INSERT INTO "+catalog+".state VALUES ($1)", []any{r.encode()}, nil); err != nil {
+		return fmt.Errorf("write state: %w", err)
+	}
+	return nil
+}
+
+// readState returns the state record of the last flush.
+func readState(ctx context.Context, c *engine.Conn, catalog string) (stateRecord, error) {
+	var records []string
+	err := c.Query(ctx, "SELECT record FROM "+catalog+".state", nil, func(chunk engine.Chunk) error {
+		for row := range chunk.Rows() {
+			records = append(records, chunk.Text(0, row))
+		}
+		return nil
+	})
+	if err != nil {
+		return stateRecord{}, fmt.Errorf("read state: %w", err)
+	}
+	if len(records) != 1 {
+		return stateRecord{}, fmt.Errorf("%d state records: %w", len(records), errState)
+	}
+	return decodeState([]byte(records[0]))
+}

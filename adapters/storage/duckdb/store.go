@@ -1,0 +1,241 @@
+// Package duckdb is the storage adapter that keeps every shard in a memtable and one DuckDB file.
+package duckdb
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
+	"github.com/raftmetrics/raftmetrics/adapters/storage/memtable"
+	"github.com/raftmetrics/raftmetrics/domain/fault"
+	"github.com/raftmetrics/raftmetrics/domain/shard"
+	"github.com/raftmetrics/raftmetrics/ports/outbound"
+)
+
+var (
+	_ outbound.ShardOpener    = (*Store)(nil)
+	_ outbound.SampleAppender = (*Store)(nil)
+	_ outbound.StateCutter    = (*Store)(nil)
+	_ outbound.StateFlusher   = (*Store)(nil)
+	_ outbound.PartialReader  = (*Store)(nil)
+	_ outbound.LatestReader   = (*Store)(nil)
+	_ outbound.WriteGate      = (*Store)(nil)
+)
+
+// Defaults of Options.
+const (
+	MemtableBytesMaxDefault = 256 << 20
+	MemoryBytesMaxDefault   = 1 << 30
+	TempBytesMaxDefault     = 4 << 30
+	ThreadsDefault          = 2
+	DiskFreeBytesMinDefault = 512 << 20
+)
+
+// flushesMax bounds the flushes that run at one time: each holds one connection and as much of the
+// buffer pool as what it writes.
+const flushesMax = 2
+
+// Options configure a Store. Only Directory is needed; zero means the default.
+type Options struct {
+	// Directory is the node's DATA_DIR. The store owns "shards" and "duckdb-temp" in it.
+	Directory string
+	// Cluster is written into every shard file; a file with another one is refused.
+	Cluster string
+	// MemtableBytesMax bounds the samples in memory of all shards together (MEMTABLE_MEMORY_LIMIT).
+	MemtableBytesMax int64
+	// MemoryBytesMax bounds DuckDB's buffer pool (DUCKDB_MEMORY_LIMIT).
+	MemoryBytesMax int64
+	// TempBytesMax bounds what DuckDB spills to disk.
+	TempBytesMax int64
+	// Threads is how many threads DuckDB computes with (DUCKDB_THREADS).
+	Threads int
+	// QueriesMax bounds the statements that compute at one time; others wait. 0 means twice Threads.
+	QueriesMax int
+	// SeriesMax bounds the series of a shard; 0 means metric.SeriesPerShardMax.
+	SeriesMax int
+	// Disk tells how much room is left; nil means the file system of Directory.
+	Disk DiskGauge
+	// DiskFreeBytesMin is the low-water mark below which writes are refused.
+	DiskFreeBytesMin int64
+}
+
+func (o Options) withDefaults() Options {
+	setDefault(&o.MemtableBytesMax, MemtableBytesMaxDefault)
+	setDefault(&o.MemoryBytesMax, MemoryBytesMaxDefault)
+	setDefault(&o.TempBytesMax, TempBytesMaxDefault)
+	setDefault(&o.Threads, ThreadsDefault)
+	setDefault(&o.QueriesMax, 2*o.Threads)
+	setDefault(&o.DiskFreeBytesMin, DiskFreeBytesMinDefault)
+	if o.Disk == nil {
+		o.Disk = fileSystem{path: o.Directory}
+	}
+	return o
+}
+
+func setDefault[T int | int64](v *T, to T) {
+	if *v <= 0 {
+		*v = to
+	}
+}
+
+// Store keeps shards: recent samples in memory, flushed ones in one file a shard. Close ends it.
+type Store struct {
+	options  Options
+	instance *engine.Instance
+	queries  *pool
+	flushes  *pool
+	bytes    atomic.Int64 // samples in memory, all shards
+	active   atomic.Int64 // of these the ones that a cut would freeze
+
+	closing context.Context //nolint:containedctx // ends when Close begins, so that statements stop
+	close   context.CancelCauseFunc
+	running sync.WaitGroup // statements between begin and its end
+
+	mu struct {
+		sync.RWMutex
+		closed bool
+		shards map[shard.ID]*replica // nil while opening
+		freed  chan struct{}         // closed and replaced when memory becomes free
+	}
+}
+
+// replica is one open shard.
+type replica struct {
+	id      shard.ID
+	catalog string // name of the attached file in SQL
+	table   *memtable.Table
+	stored  atomic.Int64 // flushed samples
+
+	accounted struct { // what the store's sums hold of this shard
+		sync.Mutex
+		memtable.Usage
+	}
+	flush struct { // taken before mu
+		sync.Mutex
+		series     int // how many of the series the file has
+		metrics    int
+		newestRows int
+	}
+	mu struct {
+		sync.Mutex
+		cut     *outbound.AppliedState // the newest state that is cut and not durable, or nil
+		durable uint64
+	}
+}
+
+// errClosed ends what still runs when the store closes.
+var errClosed = fault.New(fault.Unavailable, "stopping", "the node is stopping; try another one")
+
+// New starts DuckDB for the shards below Directory, without opening any.
+func New(options Options) (*Store, error) {
+	o := options.withDefaults()
+	directory, err := filepath.Abs(o.Directory)
+	if err != nil {
+		return nil, fmt.Errorf("find the data directory: %w", err)
+	}
+	o.Directory = directory
+	shards, temp := filepath.Join(directory, shardsFolder), filepath.Join(directory, tempFolder)
+	if err := os.RemoveAll(temp); err != nil {
+		return nil, fmt.Errorf("empty the temporary directory: %w", err)
+	}
+	for _, folder := range []string{shards, temp} {
+		if err := makeFolder(folder); err != nil {
+			return nil, err
+		}
+	}
+	instance, err := engine.Open(engine.Options{
+		Directory: shards, TempDirectory: temp, TempBytesMax: o.TempBytesMax,
+		MemoryBytesMax: o.MemoryBytesMax, Threads: o.Threads,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start duckdb: %w", err)
+	}
+	s := &Store{
+		options: o, instance: instance,
+		queries: newPool(instance, o.QueriesMax), flushes: newPool(instance, flushesMax),
+	}
+	s.closing, s.close = context.WithCancelCause(context.Background())
+	s.mu.shards = map[shard.ID]*replica{}
+	s.mu.freed = make(chan struct{})
+	return s, nil
+}
+
+// Close stops what runs, waits for it, and ends DuckDB. What is not flushed is lost here and comes
+// back from the log. Nothing may be called afterwards.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.mu.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.mu.closed = true
+	s.mu.Unlock()
+	s.close(errClosed)
+	s.running.Wait()
+	s.queries.close()
+	s.flushes.close()
+	s.instance.Close()
+	return nil
+}
+
+// begin starts something that Close must stop and wait for. end must be called.
+func (s *Store) begin(ctx context.Context) (running context.Context, end func(), err error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.mu.closed {
+		return nil, nil, errClosed
+	}
+	if ctx.Err() != nil {
+		return nil, nil, context.Cause(ctx)
+	}
+	s.running.Add(1)
+	running, cancel := context.WithCancelCause(ctx)
+	release := context.AfterFunc(s.closing, func() { cancel(errClosed) })
+	return running, func() {
+		release()
+		cancel(nil)
+		s.running.Done()
+	}, nil
+}
+
+// replica returns an open shard.
+func (s *Store) replica(id shard.ID) (*replica, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if r := s.mu.shards[id]; r != nil {
+		return r, nil
+	}
+	return nil, fault.Newf(fault.Unavailable, "shard_closed", "shard %d is not open on this node", id)
+}
+
+// Append implements outbound.SampleAppender.
+func (s *Store) Append(_ context.Context, id shard.ID, columns outbound.Columns) error {
+	r, err := s.replica(id)
+	if err != nil {
+		return err
+	}
+	if err := r.table.Append(columns); err != nil {
+		return fmt.Errorf("append to shard %d: %w", id, err)
+	}
+	s.account(r)
+	return nil
+}
+
+// Cut implements outbound.StateCutter. The shard must be open.
+func (s *Store) Cut(id shard.ID, state outbound.AppliedState) {
+	r, err := s.replica(id)
+	if err != nil {
+		panic(fmt.Sprintf("duckdb: cut of shard %d at index %d: %v", id, state.Index, err))
+	}
+	state.Membership, state.Machine = bytes.Clone(state.Membership), bytes.Clone(state.Machine)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.table.Freeze()
+	r.mu.cut = &state
+	s.account(r)
+}
