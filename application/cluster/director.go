@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -204,9 +205,5 @@ func (d *Director) silence(id cluster.NodeID) time.Duration {
 func (d *Director) Reports() map[cluster.NodeID]outbound.NodeReport {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	reports := make(map[cluster.NodeID]outbound.NodeReport, len(d.mu.latest))
-	for id, r := range d.mu.latest {
-		reports[id] = r
-	}
-	return reports
+	return maps.Clone(d.mu.latest)
 }

@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -19,7 +20,7 @@ import (
 // world is a cluster on paper: real use cases of every node over a pretended network, consensus and
 // clock. A turn lets every living node take one round of each of its loops.
 type world struct {
-	t      testing.TB
+	t      *testing.T
 	now    time.Duration
 	order  []string
 	nodes  map[string]*paperNode
@@ -56,9 +57,10 @@ type paperNode struct {
 	reporter  *appcluster.Reporter
 	recruiter *appcluster.Recruiter
 	problems  []string
+	wakeups   chan time.Time // what After returns
 }
 
-func newWorld(t testing.TB) *world {
+func newWorld(t *testing.T) *world {
 	t.Helper()
 	return &world{t: t, nodes: map[string]*paperNode{}, groups: map[cluster.Group]*paperGroup{}}
 }
@@ -299,11 +301,7 @@ func (n *paperNode) Destroy(_ context.Context, group cluster.Group) error {
 }
 
 func (n *paperNode) Hosted() map[cluster.Group]cluster.ReplicaID {
-	hosted := map[cluster.Group]cluster.ReplicaID{}
-	for g, id := range n.replicas {
-		hosted[g] = id
-	}
-	return hosted
+	return maps.Clone(n.replicas)
 }
 
 func (n *paperNode) Configuration(group cluster.Group) (cluster.Configuration, bool) {
@@ -341,12 +339,12 @@ func (n *paperNode) LeadsMeta() bool {
 	return g != nil && g.leader != 0 && g.leader == n.replicas[cluster.MetaGroup()]
 }
 
-func (n *paperNode) ProposeMeta(_ context.Context, command []byte) ([]byte, error) {
+func (n *paperNode) ProposeMeta(ctx context.Context, command []byte) ([]byte, error) {
 	if !n.LeadsMeta() {
 		return nil, outbound.ErrNotProposed
 	}
 	n.w.log = append(n.w.log, inbound.Entry{Index: uint64(len(n.w.log) + 1), Term: 1, Commands: [][]byte{command}})
-	outcomes, err := n.meta.ApplyMeta(context.Background(), n.w.log[len(n.w.log)-1:])
+	outcomes, err := n.meta.ApplyMeta(ctx, n.w.log[len(n.w.log)-1:])
 	if err != nil {
 		return nil, err
 	}
@@ -399,9 +397,9 @@ func (n *paperNode) Now() time.Time { return time.Unix(0, 0).Add(n.w.now) }
 
 func (n *paperNode) Monotonic() time.Duration { return n.w.now }
 
-func (n *paperNode) After(time.Duration) <-chan time.Time { return nil }
+func (n *paperNode) After(time.Duration) <-chan time.Time { return n.wakeups }
 
-func mustID(t testing.TB, text string) cluster.NodeID {
+func mustID(t *testing.T, text string) cluster.NodeID {
 	t.Helper()
 	id, err := cluster.NewNodeID(text)
 	if err != nil {

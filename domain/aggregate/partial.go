@@ -17,7 +17,7 @@ var ErrOverflow = fault.New(fault.Unprocessable, "overflow",
 // summation, ZAMM 54, 1974, with Dekker's TwoSum), so any split and order of merging stays within
 // 1e-15·Σ|v| of the true sum and is exact while the sums are integers below 2^53.
 // A Partial is not safe for concurrent change.
-type Partial struct {
+type Partial struct { //nolint:recvcheck // small value: read by copy, changed in place by Add and Merge
 	count  uint64
 	hi, lo float64
 	min    float64

@@ -22,8 +22,12 @@ var windowUnits = []struct {
 	suffix string
 	micros int64
 }{
-	{"ms", 1000}, {"s", microsPerSecond}, {"m", 60 * microsPerSecond}, {"h", 3600 * microsPerSecond},
-	{"d", microsPerDay}, {"w", 7 * microsPerDay},
+	{"ms", 1000},
+	{"s", microsPerSecond},
+	{"m", 60 * microsPerSecond},
+	{"h", 3600 * microsPerSecond},
+	{"d", microsPerDay},
+	{"w", 7 * microsPerDay},
 }
 
 const windowForm = "a whole number and a unit of ms, s, m, h, d, w, such as 5m or 1h, at most 100 years"

@@ -25,8 +25,10 @@ func (s *State) Record() Record {
 
 // Restore rebuilds a state from its record, or refuses one that contradicts itself as Corrupt.
 func Restore(r Record) (*State, error) {
-	s := &State{blueprint: r.Blueprint, epoch: r.Epoch, nextReplica: r.NextReplica,
-		nodes: slices.Clone(r.Nodes), meta: r.Meta, shards: slices.Clone(r.Shards)}
+	s := &State{
+		blueprint: r.Blueprint, epoch: r.Epoch, nextReplica: r.NextReplica,
+		nodes: slices.Clone(r.Nodes), meta: r.Meta, shards: slices.Clone(r.Shards),
+	}
 	if len(s.shards) != s.blueprint.Shards.Count() || len(s.shards) == 0 || s.blueprint.ClusterID == "" {
 		return nil, errRecord("the number of shards")
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 )
 
-func mustID(t testing.TB, text string) cluster.NodeID {
+func mustID(t *testing.T, text string) cluster.NodeID {
 	t.Helper()
 	id, err := cluster.NewNodeID(text)
 	if err != nil {
@@ -19,7 +19,7 @@ func mustID(t testing.TB, text string) cluster.NodeID {
 	return id
 }
 
-func mustNode(t testing.TB, name string, role cluster.Role, incarnation cluster.Incarnation) cluster.Node {
+func mustNode(t *testing.T, name string, role cluster.Role, incarnation cluster.Incarnation) cluster.Node {
 	t.Helper()
 	n, err := cluster.NewNode(mustID(t, name), role, name+":8080", incarnation)
 	if err != nil {
@@ -28,7 +28,7 @@ func mustNode(t testing.TB, name string, role cluster.Role, incarnation cluster.
 	return n
 }
 
-func mustFound(t testing.TB, shards, factor int, nodes ...cluster.Node) *cluster.State {
+func mustFound(t *testing.T, shards, factor int, nodes ...cluster.Node) *cluster.State {
 	t.Helper()
 	m, err := shard.NewMap(shards, shards)
 	if err != nil {
@@ -58,7 +58,7 @@ func calm(lost ...string) cluster.Observation {
 }
 
 // converge applies moves until there are none and returns how many there were.
-func converge(t testing.TB, s *cluster.State, see cluster.Observation) int {
+func converge(t *testing.T, s *cluster.State, see cluster.Observation) int {
 	t.Helper()
 	for total := 0; ; {
 		moves := s.Plan(see, 4)

@@ -4,6 +4,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -91,7 +92,7 @@ func (e *Error) Unwrap() error { return e.cause }
 
 // Is reports whether target is a fault with the same kind and code.
 func (e *Error) Is(target error) bool {
-	t, ok := target.(*Error) //nolint:errorlint // Is compares this link of the chain only
+	t, ok := target.(*Error)
 	return ok && t.kind == e.kind && t.code == e.code
 }
 
@@ -120,7 +121,7 @@ func (e *Error) WithRetryAfter(d time.Duration) *Error {
 // WithDetail returns a copy with one more machine-readable member.
 func (e *Error) WithDetail(name string, value any) *Error {
 	c := *e
-	c.details = append(e.details[:len(e.details):len(e.details)], Detail{Name: name, Value: value})
+	c.details = append(slices.Clip(e.details), Detail{Name: name, Value: value})
 	return &c
 }
 
@@ -141,8 +142,7 @@ func From(err error) *Error {
 	if err == nil {
 		return nil
 	}
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
 	return Wrap(err, Internal, "internal", "internal error")
