@@ -1,0 +1,175 @@
+package cluster_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	appcluster "github.com/raftmetrics/raftmetrics/application/cluster"
+	"github.com/raftmetrics/raftmetrics/domain/cluster"
+	"github.com/raftmetrics/raftmetrics/domain/fault"
+	"github.com/raftmetrics/raftmetrics/ports/inbound"
+	"github.com/raftmetrics/raftmetrics/ports/outbound"
+)
+
+// runRounds lets a loop of n take its first round and two more, then ends it and waits for it.
+func runRounds(t *testing.T, n *paperNode, run func(context.Context) error) {
+	t.Helper()
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	n.wakeups = make(chan time.Time)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- run(ctx) }()
+	n.wakeups <- time.Time{}
+	n.wakeups <- time.Time{}
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	n.wakeups = nil
+}
+
+func TestLoopsWorkUntilTheyAreEnded(t *testing.T) {
+	w := trio(t)
+	n := w.nodes[control]
+	n.problems = nil // of the time before there was a leader
+	for name, run := range map[string]func(context.Context) error{
+		"steward": n.steward.Run, "director": n.director.Run, "reporter": n.reporter.Run, "recruiter": n.recruiter.Run,
+	} {
+		t.Run(name, func(t *testing.T) { runRounds(t, n, run) })
+	}
+	if len(n.problems) > 0 {
+		t.Fatalf("problems %q", n.problems)
+	}
+	if got := len(n.director.Reports()); got != 3 {
+		t.Fatalf("reports of %d nodes, want 3", got)
+	}
+}
+
+func TestTheHostTriesAgainWhatFailed(t *testing.T) {
+	w := trio(t)
+	n := w.nodes[worker1]
+	failing := &failingHost{paperNode: n}
+	host := appcluster.NewHost(n.node().ID(), n.view, failing, n, func(action string, err error) {
+		n.problems = append(n.problems, action+": "+err.Error())
+	})
+	runRounds(t, n, host.Run)
+	if problems := strings.Join(n.problems, "\n"); !strings.Contains(problems, "host replica of shard 3") {
+		t.Fatalf("problems %q, want the failed replica named", problems)
+	}
+}
+
+// failingHost cannot host anything.
+type failingHost struct{ *paperNode }
+
+func (*failingHost) Host(context.Context, cluster.Group, cluster.ReplicaID, []cluster.ReplicaID) error {
+	return fault.New(fault.DiskFull, "disk_full", "no room")
+}
+
+func TestAFounderSaysWhatItWaitsFor(t *testing.T) {
+	w := newWorld(t)
+	n := w.start(control, cluster.Control, worker1)
+	runRounds(t, n, func(ctx context.Context) error {
+		state, err := n.founder.Run(ctx)
+		if state != nil || err == nil {
+			t.Errorf("founded %v, error %v", state, err)
+		}
+		return nil
+	})
+	if got := n.founder.Waiting(); !strings.Contains(got, worker1+" (does not answer)") {
+		t.Fatalf("waiting %q", got)
+	}
+	w.start(worker1, cluster.Worker)
+	state, err := n.founder.Run(context.Background())
+	if err != nil || len(state.Nodes()) != 2 {
+		t.Fatalf("founded %v, error %v", state, err)
+	}
+}
+
+func TestAMemberFarBehindInstallsASnapshot(t *testing.T) {
+	w := trio(t)
+	leader, behind := w.nodes[control], w.nodes[worker1]
+	w.start(worker3, cluster.Worker)
+	if err := leader.recruiter.Recruit(context.Background(), worker3); err != nil {
+		t.Fatal(err)
+	}
+	changed := behind.view.Changed()
+	if err := behind.meta.Install(context.Background(), leader.meta.Applied()); err != nil {
+		t.Fatal(err)
+	}
+	<-changed
+	if behind.view.Epoch() != leader.view.Epoch() || behind.saved.Index != leader.saved.Index {
+		t.Fatalf("installed epoch %d index %d, want %d and %d", behind.view.Epoch(), behind.saved.Index, leader.view.Epoch(), leader.saved.Index)
+	}
+	if err := behind.meta.Install(context.Background(), outbound.AppliedState{Machine: []byte("junk")}); fault.KindOf(err) != fault.Corrupt {
+		t.Fatalf("junk was installed: %v", err)
+	}
+}
+
+func TestEveryCommandKeepsItsMeaningThroughTheLog(t *testing.T) {
+	w := trio(t)
+	leader := w.nodes[control]
+	ctx := context.Background()
+	w1, stranger := mustID(t, "worker-1"), mustID(t, "nobody")
+	for _, tc := range []struct {
+		name    string
+		command appcluster.Command
+		code    string
+	}{
+		{"drain", appcluster.Command{Drain: &appcluster.DrainCommand{Node: w1, Draining: true}}, ""},
+		{"undrain", appcluster.Command{Drain: &appcluster.DrainCommand{Node: w1}}, ""},
+		{"drain a stranger", appcluster.Command{Drain: &appcluster.DrainCommand{Node: stranger}}, "unknown_node"},
+		{"remove a full node", appcluster.Command{Remove: &w1}, "node_not_empty"},
+		{"move on an old epoch", appcluster.Command{Move: &cluster.Move{Group: cluster.ShardGroup(1), From: w1, Epoch: 99}}, "placement_changed"},
+		{"settle again", appcluster.Command{Settle: &appcluster.SettleCommand{Group: cluster.ShardGroup(1), Epoch: 1}}, ""},
+		{"nothing", appcluster.Command{}, "empty_command"},
+	} {
+		err := leader.director.Propose(ctx, tc.command)
+		if code := codeOf(err); code != tc.code {
+			t.Errorf("%s: %v, want %q", tc.name, err, tc.code)
+		}
+	}
+	outcomes, err := leader.meta.ApplyMeta(ctx, []inbound.Entry{{Index: 1000, Term: 9, Membership: []byte{1}, Commands: [][]byte{[]byte("junk")}}})
+	if err != nil || codeOf(appcluster.DecodeOutcome(outcomes[0])) != "unknown_format" {
+		t.Fatalf("junk applied as %q, %v", outcomes, err)
+	}
+	if err := appcluster.DecodeOutcome([]byte("junk")); fault.KindOf(err) != fault.Corrupt {
+		t.Fatalf("a junk outcome is %v", err)
+	}
+}
+
+func codeOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return fault.From(err).Code()
+}
+
+func TestANodeThatMovedIsFoundAtItsNewAddress(t *testing.T) {
+	w := trio(t)
+	n := w.nodes[worker1]
+	r := outbound.NodeReport{Node: n.node().ID(), Incarnation: n.incarnation, Address: "elsewhere:1"}
+	if _, err := w.nodes[control].director.Report(context.Background(), r); err != nil {
+		t.Fatal(err)
+	}
+	if node, _ := w.newest().Node(n.node().ID()); node.Address() != "elsewhere:1" {
+		t.Fatalf("the state has %s", node.Address())
+	}
+	r.Address = "nowhere"
+	if _, err := w.nodes[control].director.Report(context.Background(), r); fault.KindOf(err) != fault.Invalid {
+		t.Fatalf("an address without a port was taken: %v", err)
+	}
+}
+
+func TestClusterIDsAre128Bits(t *testing.T) {
+	if got := appcluster.NewClusterID(fixedEntropy(7)); got != "00000000000000070000000000000007" {
+		t.Fatalf("id %q", got)
+	}
+}
+
+type fixedEntropy uint64
+
+func (e fixedEntropy) Uint64() uint64 { return uint64(e) }
