@@ -12,18 +12,22 @@ import (
 	"github.com/raftmetrics/raftmetrics/domain/cluster"
 )
 
+// adoptionBytesMax bounds what an adoption carries, mostly the cluster's encoded state.
+const adoptionBytesMax = 8 << 20
+
 // Offer is what a cluster tells a node that it adopts.
 type Offer struct {
-	ClusterID         string `json:"cluster"`
-	ClusterKey        []byte `json:"key"`
-	Shards            int    `json:"shards"`
-	Spread            int    `json:"spread"`
-	MapVersion        int    `json:"map_version"`
-	ReplicationFactor int    `json:"replication_factor"`
-	// Node is the NODE_ID that is meant; "" for whichever node answers.
-	Node string `json:"node,omitempty"`
+	// Node and Incarnation say whom the cluster means, and in which life.
+	Node        string `json:"node"`
+	Incarnation uint64 `json:"incarnation"`
 	// Address is how the cluster reaches the node, host:port.
 	Address string `json:"address"`
+	// Founding and State are encoded states of the cluster, opaque here.
+	Founding []byte `json:"founding"`
+	State    []byte `json:"state"`
+	// ClusterID and ClusterKey are what the node proves its membership with; Dialer.Adopt fills them in.
+	ClusterID  string `json:"cluster"`
+	ClusterKey []byte `json:"key"`
 }
 
 // Status is what a node says of itself to whoever holds the secret.
@@ -40,9 +44,6 @@ type AdoptionOptions struct {
 	// It is called again with an equal offer when the answer to the first was lost. A *Refusal it
 	// returns is told to the other end. Calls are serial.
 	Adopt func(ctx context.Context, offer Offer) error
-	// Probed, when not nil, learns who asked and what it belongs to: a node that lost its data shows
-	// its cluster this way that it waits to be adopted again. It returns at once.
-	Probed func(from Status)
 }
 
 type adoptionRequest struct {
@@ -64,10 +65,15 @@ func (d *Dialer) Probe(ctx context.Context, address string, secret []byte) (Stat
 	return s, nil
 }
 
-// Adopt hands the node at address its cluster's key, encrypted, and returns who it is once it has
-// stored that it belongs to the cluster. Adopting a node again with an equal offer changes nothing.
-// Refusals: AlreadyAdopted (with another cluster), WrongKey (another secret), WrongNode.
+// Adopt hands the node at address this node's cluster's key, encrypted, and returns who it is once it
+// has stored that it belongs to the cluster. Adopting a node again with an equal offer changes
+// nothing. Refusals: AlreadyAdopted (by another cluster), WrongKey (another secret), WrongNode.
 func (d *Dialer) Adopt(ctx context.Context, address string, secret []byte, offer Offer) (Status, error) {
+	self, member := d.Keyring.read()
+	if member == nil {
+		return Status{}, Refuse(NotAdopted, "node %s belongs to no cluster yet", self.ID())
+	}
+	offer.ClusterID, offer.ClusterKey = member.clusterID, member.key
 	s, err := d.requestAdoption(ctx, address, secret, adoptionRequest{Offer: &offer})
 	if err != nil {
 		return Status{}, fmt.Errorf("adopt %s: %w", address, err)
@@ -85,20 +91,20 @@ func (d *Dialer) requestAdoption(ctx context.Context, address string, secret []b
 		if err != nil {
 			return err
 		}
-		self := d.Keyring.Self()
-		h := hello{Version: Version, Purpose: adoption, Nonce: newNonce(), identity: identityOf(self, d.Keyring.ClusterID())}
+		h := hello{
+			Version: Version, Purpose: adoption, Nonce: newNonce(),
+			identity: identityOf(d.Keyring.Self(), d.Keyring.ClusterID()),
+		}
 		if err := x.greet(h); err != nil {
 			return err
 		}
-		sealed, err := seal(secret, x.transcript, "client", request)
-		if err != nil {
+		if _, err := x.prove(keys); err != nil {
 			return err
 		}
-		body, err := x.prove(keys, sealed)
-		if err != nil {
+		if err := x.writeSealed(secret, "client", request); err != nil {
 			return err
 		}
-		status, err = openReply(secret, x.transcript, body)
+		status, err = x.readReply(secret)
 		return err
 	})
 	if err != nil {
@@ -108,9 +114,9 @@ func (d *Dialer) requestAdoption(ctx context.Context, address string, secret []b
 	return status, nil
 }
 
-func openReply(secret, transcript, body []byte) (Status, error) {
+func (x *exchange) readReply(secret []byte) (Status, error) {
 	var reply adoptionReply
-	if err := unseal(secret, transcript, "server", body, &reply); err != nil {
+	if err := x.readSealed(secret, "server", &reply); err != nil {
 		return Status{}, err
 	}
 	if reply.Refusal != nil {
@@ -140,45 +146,34 @@ func (s *Server) adopt(x *exchange, h hello) (Peer, error) {
 		return peer, err
 	}
 	wrongSecret := Refuse(WrongKey, "node %s (%s) has another secret than this node; set the same CLUSTER_SECRET, or AUTH_TOKEN, on both", from.ID(), from.Address())
-	body, err := x.verify(keys, wrongSecret)
-	if err != nil {
+	if err := x.verify(keys, wrongSecret); err != nil {
+		return peer, err
+	}
+	if err := x.conclude(keys, nil); err != nil {
 		return peer, err
 	}
 	var request adoptionRequest
-	if err := unseal(secret, x.transcript, "client", body, &request); err != nil {
+	if err := x.readSealed(secret, "client", &request); err != nil {
 		return peer, err
 	}
-	refusal := s.decideAdoption(peer, request)
+	var refusal error
+	if request.Offer != nil {
+		refusal = s.takeOffer(*request.Offer)
+	}
 	var reply adoptionReply
 	if reply.identity = identityOf(s.options.Keyring.Self(), s.options.Keyring.ClusterID()); refusal != nil {
 		reply.Refusal = wireRefusalOf(refusalOf(refusal))
-	}
-	sealed, err := seal(secret, x.transcript, "server", reply)
-	if err != nil {
-		return peer, err
-	}
-	if err := x.conclude(keys, sealed); err != nil {
-		return peer, err
-	}
-	if refusal != nil {
 		s.log.Warn().Err(refusal).Str("node", from.ID().String()).Msg("refused to be adopted")
 	}
-	return peer, nil
+	return peer, x.writeSealed(secret, "server", reply)
 }
 
-func (s *Server) decideAdoption(from Peer, request adoptionRequest) error {
-	if request.Offer == nil {
-		if s.options.Adoption.Probed != nil {
-			s.options.Adoption.Probed(Status{Node: from.Node, ClusterID: from.ClusterID})
-		}
-		return nil
-	}
+func (s *Server) takeOffer(offer Offer) error {
 	s.adopting.Lock()
 	defer s.adopting.Unlock()
-	offer := *request.Offer
 	self := s.options.Keyring.Self()
-	if offer.Node != "" && offer.Node != self.ID().String() {
-		return Refuse(WrongNode, "node %s answers where %s was expected", self.ID(), offer.Node)
+	if offer.Node != self.ID().String() || offer.Incarnation != uint64(self.Incarnation()) {
+		return Refuse(WrongNode, "node %s, or another life of it, answers where %s was expected", self.ID(), offer.Node)
 	}
 	if len(offer.ClusterKey) != ClusterKeyBytes || offer.ClusterID == "" || len(offer.ClusterID) > clusterIDBytesMax {
 		return Refuse(Malformed, "the offer's cluster id or key is not valid")
@@ -191,22 +186,26 @@ func (s *Server) decideAdoption(from Peer, request adoptionRequest) error {
 	return s.options.Adoption.Adopt(ctx, offer)
 }
 
-// seal encrypts v for this exchange: AES-256-GCM under a key that the transcript, hence both nonces,
-// went into; each key encrypts one message, so the nonce may be constant.
-func seal(secret, transcript []byte, end string, v any) ([]byte, error) {
-	aead, err := sealer(secret, transcript, end)
+// writeSealed sends v encrypted for this exchange: AES-256-GCM under a key that the transcript, hence
+// both nonces, went into. Each end encrypts one message, so the nonce may be constant.
+func (x *exchange) writeSealed(secret []byte, end string, v any) error {
+	aead, err := sealer(secret, x.transcript, end)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	plain, err := json.Marshal(v)
 	if err != nil {
-		return nil, fmt.Errorf("encode adoption: %w", err)
+		return fmt.Errorf("encode adoption: %w", err)
 	}
-	return aead.Seal(nil, make([]byte, aead.NonceSize()), plain, nil), nil
+	return writeFrame(x.rw, aead.Seal(nil, make([]byte, aead.NonceSize()), plain, nil), adoptionBytesMax)
 }
 
-func unseal(secret, transcript []byte, end string, sealed []byte, v any) error {
-	aead, err := sealer(secret, transcript, end)
+func (x *exchange) readSealed(secret []byte, end string, v any) error {
+	aead, err := sealer(secret, x.transcript, end)
+	if err != nil {
+		return err
+	}
+	sealed, err := readFrame(x.rw, adoptionBytesMax)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/raftmetrics/raftmetrics/adapters/workerrpc/link"
 )
 
@@ -15,8 +17,8 @@ var secret = []byte("a secret that both sides were given")
 
 func offer() link.Offer {
 	return link.Offer{
-		ClusterID: clusterID, ClusterKey: key(5), Shards: 8, Spread: 8, MapVersion: 1, ReplicationFactor: 3,
-		Node: "worker-1", Address: "worker-1:8081",
+		Node: "worker-1", Incarnation: 3, Address: "worker-1:8081",
+		Founding: []byte("founding"), State: bytes.Repeat([]byte("state"), 100_000),
 	}
 }
 
@@ -51,11 +53,12 @@ func TestAdoptionHandsOverTheKey(t *testing.T) {
 	if status.ClusterID != clusterID || status.Node != node(t, "worker-1", 3) || adopted.ClusterID() != clusterID {
 		t.Errorf("status=%+v, ring in %q", status, adopted.ClusterID())
 	}
-	if got := (*taken)[0]; got.ClusterID != clusterID || !bytes.Equal(got.ClusterKey, key(5)) || got.Shards != 8 ||
-		got.Spread != 8 || got.MapVersion != 1 || got.ReplicationFactor != 3 || got.Address != "worker-1:8081" {
-		t.Errorf("offer=%+v", got)
+	want := offer()
+	want.ClusterID, want.ClusterKey = clusterID, key(5)
+	if diff := cmp.Diff(want, (*taken)[0]); diff != "" {
+		t.Errorf("offer (-want +got):\n%s", diff)
 	}
-	for _, hidden := range [][]byte{key(5), secret, []byte("worker-1:8081\""), []byte("replication_factor")} {
+	for _, hidden := range [][]byte{key(5), secret, []byte("worker-1:8081\""), []byte("founding")} {
 		for _, form := range [][]byte{hidden, []byte(base64.StdEncoding.EncodeToString(hidden))} {
 			if bytes.Contains(rec.sent.Bytes(), form) || bytes.Contains(rec.got.Bytes(), form) {
 				t.Errorf("%q crossed the wire in clear", hidden)
@@ -107,12 +110,17 @@ func TestAdoptionRefusals(t *testing.T) {
 		_, err := d.Adopt(t.Context(), s.address, secret, o)
 		wantReason(t, err, link.WrongNode)
 	})
-	t.Run("short key", func(t *testing.T) {
+	t.Run("another life", func(t *testing.T) {
 		s, _, _ := adoptable(t, secret)
 		o := offer()
-		o.ClusterKey = []byte("short")
+		o.Incarnation++
 		_, err := d.Adopt(t.Context(), s.address, secret, o)
-		wantReason(t, err, link.Malformed)
+		wantReason(t, err, link.WrongNode)
+	})
+	t.Run("adopter without cluster", func(t *testing.T) {
+		s, _, _ := adoptable(t, secret)
+		_, err := (&link.Dialer{Keyring: loneRing(t, "control", 1)}).Adopt(t.Context(), s.address, secret, offer())
+		wantReason(t, err, link.NotAdopted)
 	})
 	t.Run("no secret", func(t *testing.T) {
 		s := serve(t, link.ServerOptions{Keyring: loneRing(t, "worker-1", 3)}, nil)
@@ -128,20 +136,6 @@ func TestAdoptionRefusals(t *testing.T) {
 		_, err := d.Adopt(t.Context(), s.address, secret, offer())
 		wantReason(t, err, link.Refused)
 	})
-}
-
-func TestProbeShowsTheAsker(t *testing.T) {
-	var seen []link.Status
-	s := serve(t, link.ServerOptions{Keyring: ring(t, "worker-1", 3, key(1)), Adoption: &link.AdoptionOptions{
-		Secret: secret, Probed: func(from link.Status) { seen = append(seen, from) },
-	}}, nil)
-	d := &link.Dialer{Keyring: loneRing(t, "control", 2)}
-	if _, err := d.Probe(t.Context(), s.address, secret); err != nil {
-		t.Fatal(err)
-	}
-	if len(seen) != 1 || seen[0].Node != node(t, "control", 2) || seen[0].ClusterID != "" {
-		t.Errorf("seen=%+v", seen)
-	}
 }
 
 func TestRingStaysInItsCluster(t *testing.T) {

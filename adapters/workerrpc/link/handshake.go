@@ -38,10 +38,10 @@ func (x *exchange) greet(h hello) error {
 	return nil
 }
 
-// prove sends the client's proof with body and returns the body of the server's, checked.
-func (x *exchange) prove(keys directionKeys, body []byte) ([]byte, error) {
-	x.clientMAC = keys.clientMAC(x.transcript, body)
-	if _, err := writeMessage(x.rw, proof{MAC: x.clientMAC, Body: body}); err != nil {
+// prove sends the client's proof and returns the body of the server's verdict, checked.
+func (x *exchange) prove(keys directionKeys) ([]byte, error) {
+	x.clientMAC = keys.clientMAC(x.transcript)
+	if _, err := writeMessage(x.rw, proof{MAC: x.clientMAC}); err != nil {
 		return nil, err
 	}
 	var v verdict
@@ -81,17 +81,17 @@ func (x *exchange) listen(check func(hello) error) (hello, error) {
 	return h, nil
 }
 
-// verify takes the client's proof and returns its body, checked.
-func (x *exchange) verify(keys directionKeys, wrongKey *Refusal) ([]byte, error) {
+// verify takes the client's proof.
+func (x *exchange) verify(keys directionKeys, wrongKey *Refusal) error {
 	var p proof
 	if _, err := readMessage(x.rw, &p); err != nil {
-		return nil, err
+		return err
 	}
-	if !hmac.Equal(p.MAC, keys.clientMAC(x.transcript, p.Body)) {
-		return nil, wrongKey
+	if !hmac.Equal(p.MAC, keys.clientMAC(x.transcript)) {
+		return wrongKey
 	}
 	x.clientMAC = p.MAC
-	return p.Body, nil
+	return nil
 }
 
 // conclude sends the server's proof with body.
@@ -122,7 +122,7 @@ func (x *exchange) connect(ring *Keyring, expects cluster.NodeID, purpose Purpos
 	if err != nil {
 		return Peer{}, err
 	}
-	body, err := x.prove(member.keys, nil)
+	body, err := x.prove(member.keys)
 	if err != nil {
 		return Peer{}, err
 	}
@@ -152,7 +152,7 @@ func (x *exchange) accept(h hello, self cluster.Node, member *membership, admit 
 	}
 	wrongKey := Refuse(WrongKey, "node %s (%s) holds another key than this node %s for cluster %s",
 		node.ID(), node.Address(), self.ID(), member.clusterID)
-	if _, err := x.verify(member.keys, wrongKey); err != nil {
+	if err := x.verify(member.keys, wrongKey); err != nil {
 		return Peer{}, err
 	}
 	if h.Expects != "" && h.Expects != self.ID().String() {

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"bytes"
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
@@ -36,6 +37,7 @@ type Keyring struct {
 
 type membership struct {
 	clusterID string
+	key       []byte
 	keys      directionKeys
 }
 
@@ -64,7 +66,7 @@ func (k *Keyring) Join(clusterID string, key []byte) error {
 	if m := k.mu.membership; m != nil && m.clusterID != clusterID {
 		return errAdopted(k.mu.self, m.clusterID)
 	}
-	k.mu.membership = &membership{clusterID: clusterID, keys: keys}
+	k.mu.membership = &membership{clusterID: clusterID, key: bytes.Clone(key), keys: keys}
 	return nil
 }
 

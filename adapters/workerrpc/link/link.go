@@ -73,7 +73,9 @@ type Conn struct {
 	once   sync.Once
 }
 
-func newConn(c net.Conn, peer Peer) *Conn { return &Conn{Conn: c, peer: peer, closed: make(chan struct{})} }
+func newConn(c net.Conn, peer Peer) *Conn {
+	return &Conn{Conn: c, peer: peer, closed: make(chan struct{})}
+}
 
 // Peer returns who is at the other end.
 func (c *Conn) Peer() Peer { return c.peer }

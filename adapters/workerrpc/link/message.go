@@ -1,7 +1,6 @@
 package link
 
 import (
-	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -18,12 +17,12 @@ import (
 //	client                                          server
 //	hello{version purpose nonce identity expects}  →
 //	                                               ←  challenge{nonce} or refusal
-//	proof{mac body}                                →
+//	proof{mac}                                     →
 //	                                               ←  verdict{mac body} or refusal
 //
 // The client proves first, so that whoever merely connects gets nothing to guess a secret by, and
-// learns nothing of the node. The verdict's body is the server's identity; in an adoption both bodies
-// are sealed.
+// learns nothing of the node. The verdict's body is the server's identity. In an adoption there is none;
+// a sealed request and a sealed reply follow.
 
 const nonceBytes = 32
 
@@ -50,8 +49,7 @@ type challenge struct {
 }
 
 type proof struct {
-	MAC  []byte `json:"mac"`
-	Body []byte `json:"body,omitempty"`
+	MAC []byte `json:"mac"`
 }
 
 type verdict struct {
@@ -69,7 +67,9 @@ func (w *wireRefusal) remote() *Refusal {
 	return &Refusal{Reason: w.Reason, Message: w.Message, Remote: true}
 }
 
-func wireRefusalOf(r *Refusal) *wireRefusal { return &wireRefusal{Reason: r.Reason, Message: r.Message} }
+func wireRefusalOf(r *Refusal) *wireRefusal {
+	return &wireRefusal{Reason: r.Reason, Message: r.Message}
+}
 
 func identityOf(n cluster.Node, clusterID string) identity {
 	return identity{
@@ -109,33 +109,45 @@ func writeMessage(w io.Writer, v any) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode handshake: %w", err)
 	}
-	if len(body) > messageBytesMax {
-		return nil, Refuse(Malformed, "a handshake message of %d bytes exceeds %d", len(body), messageBytesMax)
-	}
-	frame := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(body)), uint32(len(body)))
-	if _, err := w.Write(append(frame, body...)); err != nil {
-		return nil, fmt.Errorf("write handshake: %w", err)
-	}
-	return body, nil
+	return body, writeFrame(w, body, messageBytesMax)
 }
 
 // readMessage receives one message into v and returns its JSON.
 func readMessage(r io.Reader, v any) ([]byte, error) {
+	body, err := readFrame(r, messageBytesMax)
+	if err != nil {
+		return nil, err
+	}
+	// Unknown members are left for later versions; they are part of the transcript all the same.
+	if err := json.Unmarshal(body, v); err != nil {
+		return nil, Refuse(Malformed, "a handshake message is not valid")
+	}
+	return body, nil
+}
+
+func writeFrame(w io.Writer, body []byte, bytesMax int) error {
+	if len(body) > bytesMax {
+		return Refuse(Malformed, "a handshake message of %d bytes exceeds %d", len(body), bytesMax)
+	}
+	frame := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(body)), uint32(len(body)))
+	if _, err := w.Write(append(frame, body...)); err != nil {
+		return fmt.Errorf("write handshake: %w", err)
+	}
+	return nil
+}
+
+func readFrame(r io.Reader, bytesMax int) ([]byte, error) {
 	var head [4]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return nil, fmt.Errorf("read handshake: %w", err)
 	}
 	n := binary.BigEndian.Uint32(head[:])
-	if n > messageBytesMax {
-		return nil, Refuse(Malformed, "a handshake message of %d bytes exceeds %d", n, messageBytesMax)
+	if int64(n) > int64(bytesMax) {
+		return nil, Refuse(Malformed, "a handshake message of %d bytes exceeds %d", n, bytesMax)
 	}
 	body := make([]byte, n)
 	if _, err := io.ReadFull(r, body); err != nil {
 		return nil, fmt.Errorf("read handshake: %w", err)
-	}
-	// Unknown members are left for later versions; they are part of the transcript all the same.
-	if err := json.NewDecoder(bytes.NewReader(body)).Decode(v); err != nil {
-		return nil, Refuse(Malformed, "a handshake message is not valid")
 	}
 	return body, nil
 }
@@ -151,9 +163,7 @@ func transcript(helloBody, challengeBody, binding []byte) []byte {
 	return h.Sum(nil)
 }
 
-func (k directionKeys) clientMAC(transcript, body []byte) []byte {
-	return mac(k.client, transcript, body)
-}
+func (k directionKeys) clientMAC(transcript []byte) []byte { return mac(k.client, transcript) }
 
 // serverMAC answers one proof: it covers that, too.
 func (k directionKeys) serverMAC(transcript, clientMAC, body []byte) []byte {
