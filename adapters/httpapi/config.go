@@ -49,19 +49,11 @@ type Ports struct {
 	Health     inbound.HealthReporter
 }
 
-// Request is what an Observer learns of an answered request.
-type Request struct {
-	Method    string // as in the request if the API knows it, else "other"
-	Route     string // the route's pattern, or "none": few values, never a client's text
-	Status    int
-	BytesSent int64
-	Duration  time.Duration
-}
-
 // Observer hears what the server does. Its methods are called concurrently and must not block.
 type Observer interface {
-	// RequestDone is called after each answer.
-	RequestDone(Request)
+	// RequestDone is called after each answer. method is one of HTTP's or "other", route the pattern
+	// of a route or "none": both are of few values, never a client's text.
+	RequestDone(method, route string, status int, bytesSent int64, duration time.Duration)
 	// SamplesRecorded is called after each successful write with the number of samples it stored.
 	SamplesRecorded(samples int)
 }
@@ -130,6 +122,6 @@ func (c *Config) fill() error {
 
 type noObserver struct{}
 
-func (noObserver) RequestDone(Request) {}
+func (noObserver) RequestDone(string, string, int, int64, time.Duration) {}
 
 func (noObserver) SamplesRecorded(int) {}

@@ -68,9 +68,7 @@ func (s *Server) finish(x *exchange, r *http.Request, found route, began time.Ti
 	}
 	duration := time.Since(began)
 	s.logAccess(x, r, found, duration)
-	s.config.Observer.RequestDone(Request{
-		Method: methodLabel(r.Method), Route: x.route, Status: x.status, BytesSent: x.sent, Duration: duration,
-	})
+	s.config.Observer.RequestDone(methodLabel(r.Method), x.route, x.status, x.sent, duration)
 }
 
 // logAccess writes one line a request. It holds nothing of the query string or the credentials.
