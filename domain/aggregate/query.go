@@ -18,9 +18,11 @@ const (
 	CellsMax = 1_000_000
 )
 
-// Range is a span of time, both ends inclusive. Open ends are TimestampMin and TimestampMax.
+// Range is a span of time, both ends inclusive. Open ends are TimestampMin and TimestampMax. The zero
+// Range stands for none given.
 type Range struct {
 	from, to metric.Timestamp
+	given    bool // tells the instant 0 alone from the zero Range
 }
 
 // NewRange builds a range; nil ends are open; from must not be after to.
@@ -39,7 +41,9 @@ func NewRange(from, to *metric.Timestamp) (Range, error) {
 }
 
 // Everything is the range open at both ends.
-func Everything() Range { return Range{from: metric.TimestampMin, to: metric.TimestampMax} }
+func Everything() Range {
+	return Range{from: metric.TimestampMin, to: metric.TimestampMax, given: true}
+}
 
 // From returns the first instant inside.
 func (r Range) From() metric.Timestamp { return r.from }
@@ -64,7 +68,7 @@ type Query struct {
 type QuerySpec struct {
 	Metric   metric.Name
 	Matchers metric.Matchers
-	Range    Range
+	Range    Range // zero: Everything
 	Window   Window
 	GroupBy  []string // tag keys, each once
 }
@@ -74,7 +78,7 @@ func NewQuery(spec QuerySpec) (Query, error) {
 	if spec.Metric.IsZero() {
 		return Query{}, fault.Field("metric", "is missing", "a metric name")
 	}
-	if spec.Range == (Range{}) {
+	if !spec.Range.given {
 		spec.Range = Everything()
 	}
 	seen := make(map[string]bool, len(spec.GroupBy))

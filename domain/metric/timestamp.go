@@ -34,7 +34,7 @@ func TimestampOf(t time.Time) (Timestamp, error) { return NewTimestamp(t.UnixMic
 // field names the input in the error.
 func ParseTimestamp(field, text string) (Timestamp, error) {
 	t, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil || fractionDigits(text) > 6 || strings.IndexByte(text, ',') >= 0 {
+	if err != nil || !isStrict(text) {
 		return 0, fault.Field(field, "is "+quoteShort(text), timestampForm)
 	}
 	ts, err := TimestampOf(t)
@@ -53,6 +53,18 @@ func (t Timestamp) String() string { return t.Time().Format(time.RFC3339Nano) }
 // AppendText appends String to b.
 func (t Timestamp) AppendText(b []byte) ([]byte, error) {
 	return t.Time().AppendFormat(b, time.RFC3339Nano), nil
+}
+
+// isStrict reports whether text, which time.Parse has read, is ISO 8601 in what that overlooks: an
+// hour of one digit, a comma before the fraction, an offset of a day or more; and whether its
+// fraction fits a Timestamp.
+func isStrict(text string) bool {
+	const hourEnd = len("2006-01-02T15")
+	if text[hourEnd] != ':' || strings.IndexByte(text, ',') >= 0 || fractionDigits(text) > 6 {
+		return false
+	}
+	offset := text[len(text)-len("hh:mm"):]
+	return text[len(text)-1] == 'Z' || (offset[:2] <= "23" && offset[3:] <= "59")
 }
 
 func fractionDigits(text string) int {
