@@ -7,15 +7,9 @@ import (
 	"strconv"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb"
 	"github.com/raftmetrics/raftmetrics/tests/contract"
 )
-
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m)
-}
 
 // node is a data directory with the store on it. A crash leaves a copy of the files as they were.
 type node struct {
@@ -54,6 +48,7 @@ func (n *node) Crash() error {
 
 func TestContract(t *testing.T) {
 	contract.Run(t, func(tb testing.TB, o contract.Options) contract.Node {
+		tb.Helper()
 		return newNode(tb, duckdb.Options{SeriesMax: o.SeriesMax, MemoryBytesMax: 256 << 20})
 	})
 }

@@ -29,7 +29,7 @@ func (f fileSystem) FreeBytes() (int64, error) {
 	if err := unix.Statfs(f.path, &stat); err != nil {
 		return 0, fmt.Errorf("ask the file system for its free space: %w", err)
 	}
-	return int64(stat.Bavail) * stat.Bsize, nil //nolint:unconvert // the type of Bsize depends on the system
+	return int64(stat.Bavail) * stat.Bsize, nil
 }
 
 // account brings the sums over all shards up to date with one shard's memtable.
