@@ -52,7 +52,7 @@ var refusals = map[Verdict]*fault.Error{
 	SessionUnknown:   fault.New(fault.Unavailable, "session_unknown", "the gateway's session with the shard has expired; try again"),
 	SequenceResolved: fault.New(fault.Internal, "sequence_resolved", "the command came after its gateway had given it up"),
 	SequenceAhead:    fault.New(fault.Internal, "sequence_ahead", "the command is too far ahead of its session's window"),
-	SessionsFull:     fault.New(fault.Exhausted, "session_window_full", "the shard has too many open sessions; try again later").
+	SessionsFull: fault.New(fault.Exhausted, "session_window_full", "the shard has too many open sessions; try again later").
 		WithRetryAfter(fullRetryAfter),
 	SeriesLimit: fault.Newf(fault.Unprocessable, "series_limit",
 		"the write would define more than %d series in a shard; use fewer distinct tag values", metric.SeriesPerShardMax),
