@@ -45,9 +45,11 @@ type ShardStatus struct {
 	Shard   shard.ID
 	Leader  bool // this replica leads
 	Serving bool // a leader is known, so that reads and writes can be served
-	Term    uint64
-	Commit  uint64
-	Applied uint64
+	// LeaderReplica is the Raft id of the leader that this replica follows or is, 0 while none is known.
+	LeaderReplica uint64
+	Term          uint64
+	Commit        uint64
+	Applied       uint64
 }
 
 // ShardObserver tells how the shards are.
