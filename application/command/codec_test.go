@@ -1,0 +1,294 @@
+package command_test
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/raftmetrics/raftmetrics/application/command"
+	"github.com/raftmetrics/raftmetrics/domain/fault"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
+	"github.com/raftmetrics/raftmetrics/domain/shard"
+	"github.com/raftmetrics/raftmetrics/ports/outbound"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
+
+// vectors are commands and outcomes whose bytes must never change.
+func vectors() (names []string, data [][]byte) {
+	add := func(name string, b []byte) {
+		names, data = append(names, name), append(data, bytes.Clone(b))
+	}
+	h := command.Header{Session: 300, Sequence: 1000, Lowest: 990}
+	var f command.Frame
+	add("register", command.EncodeRegister())
+	f.EncodeWrite(command.Identity{}, columns())
+	add("write", f.Seal(h))
+	f.EncodeWrite(command.Identity{Home: 5, Number: 77}, outbound.Columns{
+		Keys: []string{"m"}, Series: []uint32{0, 0}, Timestamps: []int64{1, 1001}, Values: []float64{0.5, -0.5},
+	})
+	add("write keyed micros", f.Seal(h))
+	f.EncodeWrite(command.Identity{}, outbound.Columns{
+		Keys: []string{"m"}, Series: []uint32{0}, Timestamps: []int64{1_700_000_000_001_000}, Values: []float64{1},
+	})
+	add("write millis", f.Seal(h))
+	key := command.KeyOf("order-1")
+	f.EncodeBegin(command.BeginBody{Key: key, Digest: [32]byte{1, 2, 3}, Received: 1_700_000_000_000_001})
+	add("begin", f.Seal(h))
+	f.EncodeFinish(command.FinishBody{Key: key, Number: 77, Stored: 12})
+	add("finish", f.Seal(h))
+	for _, o := range outcomes() {
+		add(fmt.Sprint("outcome ", o.Verdict, o.Key.Finished), command.AppendOutcome(nil, o))
+	}
+	return names, data
+}
+
+func outcomes() []command.Outcome {
+	record := command.KeyRecord{Number: 77, Received: -5}
+	finished := command.KeyRecord{Number: 77, Received: 5, Finished: true, Stored: 12}
+	return []command.Outcome{
+		{Verdict: command.Applied},
+		{Verdict: command.Registered, Session: 300},
+		{Verdict: command.KeyKnown, Key: record},
+		{Verdict: command.KeyKnown, Key: finished},
+		{Verdict: command.KeyExpired},
+	}
+}
+
+func TestGolden(t *testing.T) {
+	names, data := vectors()
+	var b strings.Builder
+	for i := range names {
+		fmt.Fprintf(&b, "%s: %s\n", names[i], hex.EncodeToString(data[i]))
+	}
+	path := filepath.Join("testdata", "v1.txt")
+	if *rewrite {
+		if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), b.String()); diff != "" {
+		t.Fatalf("the format changed (-want +got):\n%s", diff)
+	}
+}
+
+func TestBodiesRoundTrip(t *testing.T) {
+	h := command.Header{Session: 1, Sequence: 1, Lowest: 1}
+	var f command.Frame
+	begin := command.BeginBody{Key: command.KeyOf("k"), Digest: [32]byte{9}, Received: metric.TimestampMin}
+	f.EncodeBegin(begin)
+	got, body, err := command.DecodeHeader(f.Seal(h))
+	if err != nil || got.Kind != command.Begin || f.Kind() != command.Begin {
+		t.Fatalf("header %+v, %v", got, err)
+	}
+	if b, err := command.DecodeBegin(body); err != nil || b != begin {
+		t.Fatalf("begin=%+v, %v, want %+v", b, err, begin)
+	}
+	finish := command.FinishBody{Key: command.KeyOf("k"), Number: 1, Stored: math.MaxUint64}
+	f.EncodeFinish(finish)
+	if _, body, err = command.DecodeHeader(f.Seal(h)); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := command.DecodeFinish(body); err != nil || b != finish {
+		t.Fatalf("finish=%+v, %v, want %+v", b, err, finish)
+	}
+	for _, o := range outcomes() {
+		if got, err := command.DecodeOutcome(command.AppendOutcome(nil, o)); err != nil || got != o {
+			t.Fatalf("outcome=%+v, %v, want %+v", got, err, o)
+		}
+	}
+	if a, b := command.KeyOf("a"), command.KeyOf("b"); a == b || a.Hash() == b.Hash() {
+		t.Fatal("different keys have equal ids")
+	}
+}
+
+// TestAnyColumnsRoundTrip draws columns of every shape and seals them more than once.
+func TestAnyColumnsRoundTrip(t *testing.T) {
+	var f command.Frame
+	var d command.Decoder
+	rapid.Check(t, func(t *rapid.T) {
+		keys := rapid.SliceOfNDistinct(rapid.StringN(1, 20, 80), 1, 20, rapid.ID).Draw(t, "keys")
+		n := rapid.IntRange(1, 60).Draw(t, "samples")
+		unit := rapid.SampledFrom([]int64{1, 1000, 1_000_000}).Draw(t, "unit")
+		want := outbound.Columns{Keys: keys}
+		for range n {
+			want.Series = append(want.Series, uint32(rapid.IntRange(0, len(keys)-1).Draw(t, "series")))
+			at := rapid.Int64Range(int64(metric.TimestampMin), int64(metric.TimestampMax)).Draw(t, "at")
+			want.Timestamps = append(want.Timestamps, at/unit*unit)
+			v := rapid.Float64Range(-math.MaxFloat64, math.MaxFloat64).Draw(t, "value")
+			want.Values = append(want.Values, v)
+		}
+		var identity command.Identity
+		if rapid.Bool().Draw(t, "keyed") {
+			identity.Home = shard.ID(rapid.IntRange(0, shard.CountMax-1).Draw(t, "home"))
+			identity.Number = rapid.Uint64Min(1).Draw(t, "number")
+		}
+		f.EncodeWrite(identity, want)
+		h := command.Header{Kind: command.Write, Session: rapid.Uint64Min(1).Draw(t, "session")}
+		h.Sequence = rapid.Uint64Min(1).Draw(t, "sequence")
+		h.Lowest = rapid.Uint64Range(1, h.Sequence).Draw(t, "lowest")
+		f.Seal(command.Header{Session: math.MaxUint64, Sequence: math.MaxUint64, Lowest: 1})
+		data := f.Seal(h)
+		if len(data) > f.Len() {
+			t.Fatalf("%d bytes, more than Len says: %d", len(data), f.Len())
+		}
+		gotHeader, body, err := command.DecodeHeader(data)
+		if err != nil || gotHeader != h {
+			t.Fatalf("header=%+v, %v, want %+v", gotHeader, err, h)
+		}
+		gotIdentity, got, err := d.Write(body)
+		if err != nil || gotIdentity != identity {
+			t.Fatalf("identity=%+v, %v, want %+v", gotIdentity, err, identity)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("columns differ (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestEveryCutIsRefused cuts each golden vector short at every byte, and lengthens it by one.
+func TestEveryCutIsRefused(t *testing.T) {
+	names, data := vectors()
+	for i, whole := range data {
+		for n := range len(whole) {
+			if err := decodeAny(names[i], whole[:n:n]); !errors.Is(err, command.ErrMalformed) {
+				t.Errorf("%s cut to %d of %d bytes: %v, want malformed", names[i], n, len(whole), err)
+			}
+		}
+		if err := decodeAny(names[i], append(bytes.Clone(whole), 0)); !errors.Is(err, command.ErrMalformed) {
+			t.Errorf("%s with a byte more: %v, want malformed", names[i], err)
+		}
+		if err := decodeAny(names[i], whole); err != nil {
+			t.Errorf("%s: %v", names[i], err)
+		}
+	}
+}
+
+func decodeAny(name string, data []byte) error {
+	if strings.HasPrefix(name, "outcome") {
+		_, err := command.DecodeOutcome(data)
+		return err
+	}
+	h, body, err := command.DecodeHeader(data)
+	if err != nil {
+		return err
+	}
+	switch h.Kind {
+	case command.Begin:
+		_, err = command.DecodeBegin(body)
+	case command.Finish:
+		_, err = command.DecodeFinish(body)
+	case command.Write:
+		_, _, err = new(command.Decoder).Write(body)
+	case command.Register:
+	}
+	return err
+}
+
+// TestHostileCommandsAreRefused are commands that are whole but say what cannot be.
+func TestHostileCommandsAreRefused(t *testing.T) {
+	f := func(what string, data ...byte) {
+		t.Helper()
+		if err := decodeAny("command", data); !errors.Is(err, command.ErrMalformed) {
+			t.Errorf("%s: %v, want malformed", what, err)
+		}
+	}
+	f("another version", 2, 1, 0, 0, 0)
+	f("an unknown kind", 1, 9, 1, 1, 0)
+	f("a registration in a session", 1, 1, 5, 0, 0)
+	f("no session", 1, 2, 0, 1, 0)
+	f("sequence 0", 1, 2, 1, 0, 0)
+	f("a lowest of 0", 1, 2, 1, 1, 1)
+	f("finish of number 0", append([]byte{1, 4, 1, 1, 0}, make([]byte, 18)...)...)
+	write := func(body ...byte) []byte { return append([]byte{1, 2, 1, 1, 0}, body...) }
+	eight := make([]byte, 8)
+	f("identity number 0", write(1, 0, 1, 1, 'm', 1, 0, 0)...)
+	f("a home beyond all shards", append(write(0x81, 0x20, 1, 1, 1, 'm', 1, 0, 0), eight...)...)
+	f("no keys", append(write(0, 0, 1, 0, 0), eight...)...)
+	f("an empty key", append(write(0, 1, 0, 1, 0, 0), eight...)...)
+	f("more keys than bytes", write(0, 0xff, 0xff, 0xff, 0xff, 0x0f, 1)...)
+	f("longer keys than bytes", write(0, 1, 0x7f, 'm')...)
+	f("a key too long", write(0, 1, 0x81, 0x40, 'm')...)
+	f("no samples", write(0, 1, 1, 'm', 0, 0)...)
+	f("more samples than bytes", write(0, 1, 1, 'm', 0xff, 0xff, 0xff, 0xff, 0x0f, 0)...)
+	f("an unknown unit", append(write(0, 1, 1, 'm', 1, 3, 0), eight...)...)
+	f("a series beyond the keys", append(write(0, 2, 1, 1, 'm', 'n', 1, 0, 4, 0), eight...)...)
+	f("a series below zero", append(write(0, 2, 1, 1, 'm', 'n', 1, 0, 1, 0), eight...)...)
+	f("a time out of range", append(write(0, 1, 1, 'm', 1, 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01), eight...)...)
+	f("an infinite value", write(0, 1, 1, 'm', 1, 0, 0, 0, 0, 0, 0, 0, 0, 0xf0, 0x7f)...)
+	if err := decodeAny("command", write(append([]byte{0, 1, 1, 'm', 1, 0, 0}, eight...)...)); err != nil {
+		t.Errorf("the form that these break: %v", err)
+	}
+}
+
+func TestVerdictsHaveFaults(t *testing.T) {
+	f := func(v command.Verdict, kind fault.Kind, code string) {
+		t.Helper()
+		err := v.Fault()
+		if err == nil || err.Kind() != kind || err.Code() != code || err.Message() == "" {
+			t.Errorf("verdict %d is %v, want kind %d code %s", v, err, kind, code)
+		}
+	}
+	f(command.SeriesLimit, fault.Unprocessable, "series_limit")
+	f(command.KeyReused, fault.Unprocessable, "idempotency_key_reused")
+	f(command.KeysFull, fault.Exhausted, "idempotency_window_full")
+	f(command.KeyExpired, fault.Conflict, "idempotency_key_expired")
+	f(command.SessionUnknown, fault.Unavailable, "session_unknown")
+	f(command.SessionsFull, fault.Exhausted, "session_window_full")
+	f(command.Verdict(200), fault.Internal, "unknown_outcome")
+	for _, v := range []command.Verdict{command.Applied, command.Duplicate, command.Registered, command.KeyKnown} {
+		if err := v.Fault(); err != nil {
+			t.Errorf("verdict %d is %v, want none", v, err)
+		}
+	}
+}
+
+// FuzzDecode feeds any bytes to every decoder: none panics, and what decodes encodes to the same
+// content again.
+func FuzzDecode(f *testing.F) {
+	_, data := vectors()
+	for _, d := range data {
+		f.Add(d)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if o, err := command.DecodeOutcome(data); err == nil {
+			if again, err := command.DecodeOutcome(command.AppendOutcome(nil, o)); err != nil || again != o {
+				t.Fatalf("outcome %+v came back as %+v, %v", o, again, err)
+			}
+		}
+		h, body, err := command.DecodeHeader(data)
+		if err != nil {
+			return
+		}
+		_, _ = command.DecodeBegin(body)
+		_, _ = command.DecodeFinish(body)
+		identity, columns, err := new(command.Decoder).Write(body)
+		if err != nil {
+			return
+		}
+		var frame command.Frame
+		frame.EncodeWrite(identity, columns)
+		_, body, err = command.DecodeHeader(frame.Seal(command.Header{Session: 1, Sequence: max(h.Sequence, 1), Lowest: 1}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		gotIdentity, got, err := new(command.Decoder).Write(body)
+		if err != nil || gotIdentity != identity || !cmp.Equal(got, columns) {
+			t.Fatalf("%+v %+v came back as %+v %+v, %v", identity, columns, gotIdentity, got, err)
+		}
+	})
+}
