@@ -58,13 +58,23 @@ func (r *Replica) resetToSnapshot(s *raftpb.Snapshot, a *Append) {
 	at := LogPoint{Index: meta.GetIndex(), Term: meta.GetTerm()}
 	a.Write.Reset = &at
 	r.view.reset(at)
-	membership, err := marshalConfState(meta.GetConfState())
+	snapshot, err := snapshotOf(s)
 	if err != nil {
 		panic(logFailure{err})
 	}
-	a.install = &InstallSnapshot{Snapshot: Snapshot{Index: at.Index, Term: at.Term, Membership: membership, Manifest: s.GetData()}}
+	a.install = &InstallSnapshot{Snapshot: snapshot}
 	r.snapshots.installing = a.install
 	r.confState, r.confIndex = meta.GetConfState(), at.Index
+}
+
+// snapshotOf reads what a snapshot message describes.
+func snapshotOf(s *raftpb.Snapshot) (Snapshot, error) {
+	meta := s.GetMetadata()
+	membership, err := marshalConfState(meta.GetConfState())
+	if err != nil {
+		return Snapshot{}, err
+	}
+	return Snapshot{Index: meta.GetIndex(), Term: meta.GetTerm(), Membership: membership, Manifest: s.GetData()}, nil
 }
 
 func (r *Replica) snapshotInstalled(e SnapshotInstalled, out *Effects) {

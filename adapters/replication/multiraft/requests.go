@@ -1,0 +1,192 @@
+package multiraft
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/raftmetrics/raftmetrics/domain/fault"
+	"github.com/raftmetrics/raftmetrics/domain/shard"
+	"github.com/raftmetrics/raftmetrics/ports/outbound"
+)
+
+var (
+	_ outbound.Proposer      = (*Node)(nil)
+	_ outbound.ReadFence     = (*Node)(nil)
+	_ outbound.LogTruncator  = (*Node)(nil)
+	_ outbound.ShardObserver = (*Node)(nil)
+)
+
+// errAbandoned is what callers get that still wait when the node has stopped.
+var errAbandoned = outbound.ErrAmbiguous.WithCause(errStopped)
+
+// Propose implements outbound.Proposer. Besides its errors it returns Exhausted (proposal_queue_full)
+// and TooLarge (command_too_large), which mean that nothing was proposed.
+func (n *Node) Propose(ctx context.Context, id shard.ID, command []byte) ([]byte, error) {
+	g := n.byID[id]
+	if g == nil || ctx.Err() != nil {
+		return nil, outbound.ErrNotProposed
+	}
+	n.underway.Add(1)
+	defer n.proposalEnded()
+	if n.stopping.Load() {
+		return nil, outbound.ErrNotProposed
+	}
+	w := &waiter{answers: make(chan answer, 1), since: n.cfg.Clock.Monotonic()}
+	ticket := Ticket(n.tickets.Add(1))
+	event := Propose{Ticket: ticket, Command: command, Deadline: n.deadline(ctx, w.since)}
+	if !g.offer(event, ticket, w) {
+		if n.stopping.Load() {
+			return nil, outbound.ErrNotProposed
+		}
+		return nil, errQueueFull
+	}
+	var a answer
+	select {
+	case a = <-w.answers:
+	case <-ctx.Done():
+		g.forget(ticket)
+		a.err = outbound.ErrAmbiguous.WithCause(context.Cause(ctx))
+	}
+	n.cfg.Observer.ProposalAnswered(g.id, n.cfg.Clock.Monotonic()-w.since, a.err)
+	return a.outcome, a.err
+}
+
+func (n *Node) proposalEnded() {
+	if n.underway.Add(-1) == 0 && n.stopping.Load() {
+		select {
+		case n.idle <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// deadlineMargin is how long before its context's end a request that still waits is given up, so that
+// its caller learns that it was certainly not proposed instead of not knowing.
+const deadlineMargin = 2 * TickInterval
+
+// deadline puts a context's deadline on the cores' clock; 0 where there is none.
+func (n *Node) deadline(ctx context.Context, now time.Duration) time.Duration {
+	at, ok := ctx.Deadline()
+	if !ok {
+		return 0
+	}
+	left := at.Sub(n.cfg.Clock.Now())
+	return now + max(left-deadlineMargin, left/2)
+}
+
+// Fence implements outbound.ReadFence. For a shard whose only voter leads here it asks nobody: what was
+// acknowledged was applied here before, and no other replica could have acknowledged anything.
+func (n *Node) Fence(ctx context.Context, shards []shard.ID) error {
+	var asked []*group
+	for _, id := range shards {
+		g := n.byID[id]
+		if g == nil {
+			return noReadLeader([]shard.ID{id}, nil)
+		}
+		if !g.solo.Load() {
+			asked = append(asked, g)
+		}
+	}
+	if len(asked) == 0 {
+		return nil
+	}
+	return n.fence(ctx, asked)
+}
+
+func (n *Node) fence(ctx context.Context, asked []*group) error {
+	if n.stopping.Load() {
+		return noReadLeader(shardsOf(asked), errStopped)
+	}
+	now := n.cfg.Clock.Monotonic()
+	deadline := n.deadline(ctx, now)
+	w := &waiter{answers: make(chan answer, len(asked)), since: now}
+	first := Ticket(n.tickets.Add(uint64(len(asked)))) - Ticket(len(asked)) + 1
+	waiting := make(map[shard.ID]Ticket, len(asked))
+	defer func() {
+		for id, t := range waiting {
+			n.byID[id].forget(t)
+		}
+	}()
+	var failed []shard.ID
+	var cause error
+	for i, g := range asked {
+		t := first + Ticket(i)
+		if !g.offer(Read{Ticket: t, Deadline: deadline}, t, w) {
+			if n.stopping.Load() {
+				return noReadLeader(shardsOf(asked), errStopped)
+			}
+			return errReadsFull
+		}
+		waiting[g.shard] = t
+	}
+	for len(waiting) > 0 {
+		select {
+		case a := <-w.answers:
+			delete(waiting, a.shard)
+			if a.err != nil {
+				failed, cause = append(failed, a.shard), a.err
+			}
+		case <-ctx.Done():
+			for _, g := range asked {
+				if _, open := waiting[g.shard]; open {
+					failed = append(failed, g.shard)
+				}
+			}
+			return noReadLeader(failed, context.Cause(ctx))
+		}
+	}
+	switch {
+	case len(failed) == 0:
+		return nil
+	case fault.KindOf(cause) == fault.Exhausted:
+		return cause
+	}
+	return noReadLeader(failed, cause)
+}
+
+func shardsOf(groups []*group) []shard.ID {
+	ids := make([]shard.ID, len(groups))
+	for i, g := range groups {
+		ids[i] = g.shard
+	}
+	return ids
+}
+
+func noReadLeader(shards []shard.ID, cause error) error {
+	slices.Sort(shards)
+	return errNoReadLeader.WithDetail("shards", shards).WithCause(cause)
+}
+
+// Durable implements outbound.LogTruncator.
+func (n *Node) Durable(id shard.ID, index uint64) {
+	if g := n.byID[id]; g != nil && !n.stopping.Load() {
+		g.post(Durable{Index: index})
+	}
+}
+
+// Shards implements outbound.ShardObserver.
+func (n *Node) Shards() []outbound.ShardStatus {
+	list := make([]outbound.ShardStatus, len(n.groups))
+	for i, g := range n.groups {
+		g.mu.Lock()
+		s := g.mu.status
+		g.mu.Unlock()
+		list[i] = outbound.ShardStatus{
+			Shard: g.shard, Leader: s.Leads, Serving: s.Leader != 0 && (s.Settled || !s.Leads),
+			Term: s.Term, Commit: s.Commit, Applied: s.Applied,
+		}
+	}
+	return list
+}
+
+// Receive takes a message from another node. It keeps the message, and drops it when the group is not
+// here or has too much to do.
+func (n *Node) Receive(group GroupID, m *raftpb.Message) {
+	id, ok := group.Shard()
+	if g := n.byID[id]; ok && g != nil {
+		g.offer(Receive{Message: m}, 0, nil)
+	}
+}

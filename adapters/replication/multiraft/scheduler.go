@@ -1,0 +1,210 @@
+package multiraft
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/raftmetrics/raftmetrics/domain/shard"
+)
+
+// group is a replica with its mailbox and the queue of what it is to apply. A group with events is in
+// Node.ready exactly once until a worker has stepped it, so one worker at a time steps its core (the
+// scheduler of CockroachDB's store has this shape).
+type group struct {
+	node  *Node
+	id    GroupID
+	shard shard.ID
+	core  *Replica    // of the worker that took the group from Node.ready
+	solo  atomic.Bool // reads are up to date without asking: see Status.Solo
+
+	mu struct {
+		sync.Mutex
+		events  []Event
+		spare   []Event // the last batch's memory
+		ticks   int
+		queued  bool
+		closed  bool // nobody will step the group any more
+		waiters map[Ticket]*waiter
+		status  Status
+	}
+	apply struct {
+		sync.Mutex
+		items  []applyItem
+		queued bool
+	}
+	snapshots snapshotWork
+}
+
+func newGroup(n *Node, id shard.ID, core *Replica) *group {
+	g := &group{node: n, id: GroupOf(id), shard: id, core: core}
+	g.mu.waiters = map[Ticket]*waiter{}
+	return g
+}
+
+// post gives the group an event that must not be lost.
+func (g *group) post(e Event) {
+	g.mu.Lock()
+	g.mu.events = append(g.mu.events, e)
+	g.wakeLocked()
+}
+
+// offer gives the group an event, with the waiter that its ticket stands for, unless the mailbox is full
+// or the node has stopped.
+func (g *group) offer(e Event, ticket Ticket, w *waiter) bool {
+	g.mu.Lock()
+	if g.mu.closed || len(g.mu.events) >= g.node.cfg.MailboxEventsMax {
+		g.mu.Unlock()
+		return false
+	}
+	if w != nil {
+		g.mu.waiters[ticket] = w
+	}
+	g.mu.events = append(g.mu.events, e)
+	g.wakeLocked()
+	return true
+}
+
+func (g *group) tick(count int) {
+	g.mu.Lock()
+	g.mu.ticks = min(g.mu.ticks+count, ticksWaitingMax)
+	g.wakeLocked()
+}
+
+func (g *group) wake() {
+	g.mu.Lock()
+	g.wakeLocked()
+}
+
+// wakeLocked queues the group and unlocks it. The queue has room for every group, so this never blocks.
+func (g *group) wakeLocked() {
+	queue := !g.mu.queued
+	g.mu.queued = true
+	g.mu.Unlock()
+	if queue {
+		g.node.ready <- g
+	}
+}
+
+// stepGroups is a worker: it takes the group that waits longest, gives its core everything that happened
+// since the last time, and passes on what the core wants done.
+func (n *Node) stepGroups(ctx context.Context) {
+	var out Effects
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case g := <-n.ready:
+			if err := g.step(&out); err != nil {
+				n.fail(err)
+				return
+			}
+		}
+	}
+}
+
+func (g *group) step(out *Effects) error {
+	g.mu.Lock()
+	events := g.mu.events
+	g.mu.events, g.mu.spare = g.mu.spare, nil
+	if g.mu.ticks > 0 {
+		events = append(events, Tick{Count: g.mu.ticks})
+		g.mu.ticks = 0
+	}
+	g.mu.Unlock()
+
+	out.Reset()
+	if err := g.core.Step(g.node.cfg.Clock.Monotonic(), events, out); err != nil {
+		return err
+	}
+	status := g.core.Status()
+	// Before any message leaves: it could make another replica a voter.
+	g.solo.Store(status.Solo)
+	g.dispatch(out)
+
+	clear(events)
+	g.mu.Lock()
+	g.mu.spare = events[:0]
+	g.mu.status = status
+	g.mu.queued = false
+	if len(g.mu.events) > 0 || g.mu.ticks > 0 {
+		g.wakeLocked()
+		return nil
+	}
+	g.mu.Unlock()
+	return nil
+}
+
+// dispatch passes a step's effects on.
+func (g *group) dispatch(out *Effects) {
+	n := g.node
+	if len(out.Appends) > 0 {
+		n.log.add(g, out.Appends)
+	}
+	if len(out.Send) > 0 && n.cfg.Transport != nil {
+		messages := make([]Message, len(out.Send))
+		for i, m := range out.Send {
+			messages[i] = Message{Group: g.id, Message: m}
+		}
+		n.cfg.Transport.Send(messages)
+	}
+	if len(out.Applies) > 0 || out.Install != nil {
+		g.addApplies(out)
+	}
+	for _, d := range out.Done {
+		g.answer(d.Ticket, answer{shard: g.shard, outcome: d.Outcome, err: d.Err})
+	}
+	for _, r := range out.Reads {
+		g.answer(r.Ticket, answer{shard: g.shard, err: r.Err})
+	}
+	for _, b := range out.Batches {
+		n.cfg.Observer.BatchProposed(g.id, b.Commands, b.Bytes)
+	}
+	if out.Leader != nil {
+		n.cfg.Observer.LeaderChanged(g.id, *out.Leader)
+	}
+	g.moveSnapshots(out)
+}
+
+// waiter is a caller that waits for answers.
+type waiter struct {
+	answers chan answer // with room for all of them
+	since   time.Duration
+}
+
+type answer struct {
+	shard   shard.ID
+	outcome []byte
+	err     error
+}
+
+// answer wakes the caller that a ticket stands for, unless it gave up.
+func (g *group) answer(t Ticket, a answer) {
+	g.mu.Lock()
+	w := g.mu.waiters[t]
+	delete(g.mu.waiters, t)
+	g.mu.Unlock()
+	if w != nil {
+		w.answers <- a
+	}
+}
+
+// forget says that nobody waits for the ticket any more.
+func (g *group) forget(t Ticket) {
+	g.mu.Lock()
+	delete(g.mu.waiters, t)
+	g.mu.Unlock()
+}
+
+// abandon answers everyone who still waits when the node has stopped.
+func (g *group) abandon() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.mu.closed = true
+	for _, w := range g.mu.waiters {
+		w.answers <- answer{shard: g.shard, err: errAbandoned}
+	}
+	clear(g.mu.waiters)
+	g.solo.Store(false)
+}
