@@ -283,7 +283,7 @@ func (s *Store) Admit(ctx context.Context, bytes int) error {
 	s.mu.RLock()
 	for _, r := range s.mu.shards {
 		usage := r.table.Usage()
-		total += usage.Active + usage.Sealed + r.table.CatalogueBytes()
+		total += usage.Active + usage.Sealed + usage.Catalogue
 	}
 	s.mu.RUnlock()
 	if total > s.options.BytesMax {

@@ -21,8 +21,9 @@ type Table struct {
 		plan  *catalogue.Plan
 		slots []uint32
 	}
-	activeBytes atomic.Int64
-	sealedBytes atomic.Int64
+	activeBytes    atomic.Int64
+	sealedBytes    atomic.Int64
+	catalogueBytes atomic.Int64
 
 	mu struct {
 		sync.RWMutex
@@ -59,6 +60,7 @@ func (t *Table) Append(columns outbound.Columns) error {
 	t.mu.catalogue.Define(plan)
 	t.appendLocked(plan.IDs(), columns)
 	t.activeBytes.Store(t.mu.active.bytes)
+	t.catalogueBytes.Store(t.mu.catalogue.Bytes())
 	return nil
 }
 
@@ -95,6 +97,7 @@ func (t *Table) Define(keys []string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.mu.catalogue.Define(plan)
+	t.catalogueBytes.Store(t.mu.catalogue.Bytes())
 	t.mu.seriesFrozen = t.mu.catalogue.Len()
 	return nil
 }
@@ -178,13 +181,14 @@ func (t *Table) Keep(merged *Generation) {
 
 // Usage is a table's memory in bytes.
 type Usage struct {
-	Active int64 // what a Freeze would freeze
-	Sealed int64 // frozen and kept generations
+	Active    int64 // samples that a Freeze would freeze
+	Sealed    int64 // samples of frozen and kept generations
+	Catalogue int64 // the series themselves, an estimate
 }
 
-// Usage returns the memory in use by samples, without waiting.
+// Usage returns the memory in use, without waiting.
 func (t *Table) Usage() Usage {
-	return Usage{Active: t.activeBytes.Load(), Sealed: t.sealedBytes.Load()}
+	return Usage{Active: t.activeBytes.Load(), Sealed: t.sealedBytes.Load(), Catalogue: t.catalogueBytes.Load()}
 }
 
 // Series returns all series defined so far.
@@ -192,13 +196,6 @@ func (t *Table) Series() catalogue.List {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.mu.catalogue.Series()
-}
-
-// CatalogueBytes estimates the memory in use by the series themselves.
-func (t *Table) CatalogueBytes() int64 {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.mu.catalogue.Bytes()
 }
 
 // Latest returns the newest sample of the metric's selected series, by the rule of
