@@ -41,7 +41,7 @@ func parseParams(r *http.Request, known ...string) (params, error) {
 			for _, value := range given {
 				p.tags = append(p.tags, metric.Tag{Key: key, Value: value})
 			}
-		case !slices.Contains(known, name) || name == tagPrefix:
+		case !slices.Contains(known, name):
 			unknown = append(unknown, name)
 		case len(given) > 1:
 			return p, fault.Field(name, "is given "+strconv.Itoa(len(given))+" times", "it once")

@@ -114,7 +114,12 @@ func appendText(b []byte, text string) []byte {
 func appendNumber(b []byte, v float64) []byte {
 	const plainMin, plainMax = 1e-6, 1e21
 	if abs := math.Abs(v); abs != 0 && (abs < plainMin || abs >= plainMax) {
-		return strconv.AppendFloat(b, v, 'e', -1, 64)
+		b = strconv.AppendFloat(b, v, 'e', -1, 64)
+		if n := len(b); b[n-4] == 'e' && b[n-2] == '0' { // e-07 is e-7 there
+			b[n-2] = b[n-1]
+			b = b[:n-1]
+		}
+		return b
 	}
 	return strconv.AppendFloat(b, v, 'f', -1, 64)
 }

@@ -1,0 +1,315 @@
+package httpapi
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/mock/gomock"
+
+	"github.com/raftmetrics/raftmetrics/domain/aggregate"
+	"github.com/raftmetrics/raftmetrics/domain/fault"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
+	"github.com/raftmetrics/raftmetrics/ports/inbound"
+)
+
+func reply(_ context.Context, req inbound.RecordRequest) (inbound.RecordReply, error) {
+	return inbound.RecordReply{Received: received, Stored: len(req.Observations)}, nil
+}
+
+// transcript writes requests and their answers one below the other.
+type transcript struct{ bytes.Buffer }
+
+func (tr *transcript) add(r *http.Request, shown string, w *httptest.ResponseRecorder) {
+	fmt.Fprintf(tr, "> %s %s %s\n< %d", r.Method, r.URL.RequestURI(), shown, w.Code)
+	for _, h := range []string{"Allow", "Retry-After", "Www-Authenticate", headerLevel} {
+		if v := w.Header().Get(h); v != "" {
+			fmt.Fprintf(tr, " %s: %s;", h, v)
+		}
+	}
+	fmt.Fprintf(tr, " %s\n%s\n", w.Header().Get("Content-Type"), w.Body)
+}
+
+func TestGoldenWrites(t *testing.T) {
+	rg := newRig(t, nil)
+	rg.stores()
+	var tr transcript
+	f := func(body string, headers ...string) {
+		r := request("POST", "/metrics", body, headers...)
+		tr.add(r, strings.TrimSpace(strings.Join(headers, " ")+" "+body), rg.do(r))
+	}
+	const form, lines = "application/x-www-form-urlencoded", "application/x-ndjson"
+	f("{\n  \"metric_name\": \"cpu_usage\",\n  \"value\": 75.5,\n  \"timestamp\": \"2024-08-01T12:00:00Z\",\n}", "Content-Type", "application/json")
+	f(`{"metric_name":"cpu_usage","value":75.5}`, "Content-Type", form)
+	f(`{"metric_name":"cpu \"é\"","value":1e300,"tags":{"host":"b","az":"\\"}}`)
+	f(`{"metric_name":"cpu","value":-0.0000001}`, "Content-Type", "Application/JSON; charset=utf-8")
+	f(`[{"metric_name":"cpu_usage","value":1},{"metric_name":"cpu_usage","value":2}]`)
+	f("{\"metric_name\":\"cpu_usage\",\"value\":1}\n{\"metric_name\":\"cpu_usage\",\"value\":2}\n", "Content-Type", lines)
+	f("{\"metric_name\":\"cpu_usage\",\"value\":1}\n", "Content-Type", lines)
+	f(`{"metric_name":"cpu_usage"}`)
+	f(`{"metric_name":"cpu_usage","value":"high"}`)
+	f(`{"metric_name":"cpu_usage","value":1,"tag":{}}`)
+	f(`{"metric_name":"cpu_usage","value":1e999}`)
+	f(`{"metric_name":"cpu_usage","value":75.5`)
+	f(`[{"metric_name":"cpu_usage","value":1},{"value":1},{"metric_name":"a","value":2,"timestamp":"noon"}]`)
+	f("{\"metric_name\":\"a\",\"value\":1}\n{\"metric_name\":\"a\",\"value\":\n", "Content-Type", lines)
+	f(`[]`)
+	f(``)
+	f(`x`, "Content-Type", "text/csv")
+	f(`x`, "Content-Encoding", "zstd")
+	f(`x`, "Content-Encoding", "gzip")
+	f(`{"metric_name":"a","value":1}`, "Idempotency-Key", "caf\u00e9")
+	golden(t, "writes.txt", tr.String())
+}
+
+func TestGoldenLatest(t *testing.T) {
+	rg := newRig(t, nil)
+	var tr transcript
+	var found metric.Sample
+	var failure error
+	rg.latest.EXPECT().Latest(gomock.Any(), gomock.Any()).AnyTimes().DoAndReturn(
+		func(context.Context, inbound.LatestRequest) (metric.Sample, error) { return found, failure })
+	f := func(target string, s metric.Sample, err error) {
+		found, failure = s, err
+		r := request("GET", target, "")
+		tr.add(r, "", rg.do(r))
+	}
+	plain := sample(t, "cpu_usage", received, 75.5)
+	f("/metrics/cpu_usage", plain, nil)
+	f("/metrics/cpu_usage?level=none&tag.host=b", sample(t, `cpu_usage{host="b"}`, received+1, 1), nil)
+	f("/metrics/cpu_usage?level=eventual", plain, nil)
+	f("/metrics/cpu_usage?freshness=5s&token=x", plain, nil)
+	f("/metrics/cpu_usage?timeout=-1s", plain, nil)
+	f("/metrics/cpu_usage?tag.host=a&tag.host=b", plain, nil)
+	f("/metrics/a%00b", plain, nil)
+	f("/metrics/"+strings.Repeat("x", 256), plain, nil)
+	f("/metrics/", plain, nil)
+	f("/metrics/cpu_usage", metric.Sample{}, fault.New(fault.NotFound, "metric_not_found", "metric cpu_usage has no series; record a sample first"))
+	golden(t, "latest.txt", tr.String())
+}
+
+// answer computes what a store that holds the given samples would answer.
+func answer(samples []metric.Sample) func(context.Context, inbound.AggregateRequest) (aggregate.Answer, error) {
+	return func(_ context.Context, req inbound.AggregateRequest) (aggregate.Answer, error) {
+		b := aggregate.NewBuilder(req.Query)
+		for _, s := range samples {
+			tags := s.Series().Tags()
+			if !req.Query.Range().Contains(s.Timestamp()) || !req.Query.Matchers().Match(tags) {
+				continue
+			}
+			g, err := b.Group(req.Query.GroupTags(tags))
+			if err != nil {
+				return aggregate.Answer{}, err
+			}
+			if err := g.Add(s.Timestamp(), s.Value()); err != nil {
+				return aggregate.Answer{}, err
+			}
+		}
+		return aggregate.Finish(req.Query, b.Table(), req.Functions, req.Fill)
+	}
+}
+
+func TestGoldenAggregate(t *testing.T) {
+	rg := newRig(t, nil)
+	const hour = metric.Timestamp(3_600_000_000)
+	rg.aggregator.EXPECT().Aggregate(gomock.Any(), gomock.Any()).AnyTimes().DoAndReturn(answer([]metric.Sample{
+		sample(t, `cpu_usage{host="a"}`, received, 45.2), sample(t, `cpu_usage{host="a"}`, received+1, 92.1),
+		sample(t, `cpu_usage{host="b"}`, received+3*hour, 68.25), sample(t, `cpu_usage`, received+3*hour, 1e300),
+	}))
+	var tr transcript
+	f := func(query string) {
+		r := request("GET", "/aggregate?"+query, "")
+		tr.add(r, "", rg.do(r))
+	}
+	f("metric=cpu_usage&tag.host=a")
+	f("metric=cpu_usage&agg=sum,count,min&level=none&timeout=2s")
+	f("metric=cpu_usage&from=2030-01-01T00:00:00Z")
+	f("metric=cpu_usage&from=2024-08-01T14:00:00+02:00&to=2024-08-01T12:00:00Z&agg=count")
+	f("metric=cpu_usage&from=2024-08-01T14:00:00%2B02:00&to=2024-08-01T12:00:00Z&agg=count")
+	f("metric=cpu_usage&window=1h&tag.host=a&agg=max,count")
+	f("metric=cpu_usage&window=1h&fill=null&agg=max,count")
+	f("metric=cpu_usage&window=1h&fill=0&agg=max,count")
+	f("metric=cpu_usage&window=1h&fill=previous&agg=max,count")
+	f("metric=cpu_usage&window=1d&from=2030-01-01T00:00:00Z")
+	f("metric=cpu_usage&group_by=host&agg=max,count")
+	f("metric=cpu_usage&group_by=host&window=1d&agg=max")
+	f("metric=cpu_usage&group_by=host&from=2030-01-01T00:00:00Z")
+	f("")
+	f("metric=")
+	f("metric=a&metric=b")
+	f("metric=a&from=yesterday")
+	f("metric=a&from=2024-08-02T00:00:00Z&to=2024-08-01T00:00:00Z")
+	f("metric=a&agg=p95")
+	f("metric=a&agg=min,min")
+	f("metric=a&window=1y")
+	f("metric=a&fill=0")
+	f("metric=a&window=1h&fill=linear")
+	f("metric=a&group_by=host,")
+	f("metric=a&window=1s&from=2024-08-01T00:00:00Z&to=2024-08-02T00:00:00Z")
+	f("metric=a&where=value%3E90&top=5&not.host=b&tag.=x")
+	f("metric=a;b=c")
+	golden(t, "aggregate.txt", tr.String())
+}
+
+func TestGoldenHealth(t *testing.T) {
+	rg := newRig(t, nil)
+	var tr transcript
+	f := func(h inbound.Health) {
+		rg.health.EXPECT().Health(gomock.Any()).Times(2).Return(h)
+		for _, path := range []string{"/health", "/readyz"} {
+			r := request("GET", path, "")
+			tr.add(r, "", rg.do(r))
+		}
+	}
+	f(healthy)
+	f(inbound.Health{Status: inbound.Starting, Message: "worker-1 waits to be adopted", NodeID: "worker-1", Role: "worker"})
+	f(inbound.Health{Status: inbound.Degraded, Message: "worker-1 has shards without a leader", NodeID: "worker-1", Role: "worker", Shards: 8, Impeded: []uint32{2, 5}})
+	f(inbound.Health{Status: inbound.Stopping, Message: "worker-1 is stopping", NodeID: "worker-1", Role: "worker", Shards: 8})
+	for _, target := range []string{"/livez", "/health?verbose=1", "/metrics", "/metrics?name[]=x"} {
+		r := request("GET", target, "")
+		tr.add(r, "", rg.do(r))
+	}
+	golden(t, "health.txt", tr.String())
+}
+
+// allFaults is one error of each kind, as ports may return them.
+func allFaults() []error {
+	var all []error
+	for kind := fault.Internal; kind <= fault.Canceled; kind++ {
+		all = append(all, fault.Wrap(errors.New("the cause, which stays inside"), kind, fmt.Sprintf("code_%d", kind), "message for people"))
+	}
+	return append(
+		all, errors.New("a foreign error, which stays inside"),
+		fmt.Errorf("wrapped: %w", context.DeadlineExceeded), fmt.Errorf("wrapped: %w", context.Canceled),
+		fault.New(fault.Exhausted, "idempotency_window_full", "m").WithRetryAfter(1500*time.Millisecond),
+		fault.New(fault.Unavailable, "no_leader", "m").WithDetail("shards", []uint32{1, 2}).
+			WithDetail("stored", 1).WithDetail("not_stored", 2).WithDetail("unknown", 3).
+			WithDetail("message", "must not replace it").WithDetail("unfit", math.Inf(1)),
+	)
+}
+
+func TestGoldenFaults(t *testing.T) {
+	rg := newRig(t, nil)
+	var tr transcript
+	for _, err := range allFaults() {
+		rg.recorder.EXPECT().Record(gomock.Any(), gomock.Any()).Return(inbound.RecordReply{}, err)
+		r := request("POST", "/metrics", `{"metric_name":"a","value":1}`, headerRequestID, "id-1")
+		tr.add(r, "", rg.do(r))
+	}
+	golden(t, "faults.txt", tr.String())
+	if !strings.Contains(rg.log.String(), "a foreign error, which stays inside") {
+		t.Error("the log does not tell the cause of an internal error")
+	}
+	if strings.Contains(tr.String(), "inside") {
+		t.Error("an answer tells the cause")
+	}
+}
+
+func TestGoldenRoutes(t *testing.T) {
+	rg := newRig(t, nil)
+	var tr transcript
+	f := func(method, target string) {
+		r := request(method, target, "")
+		tr.add(r, "", rg.do(r))
+	}
+	f("GET", "/")
+	f("GET", "/cluster")
+	f("POST", "/write")
+	f("GET", "/metrics/a/b")
+	f("GET", "//metrics")
+	f("DELETE", "/metrics")
+	f("OPTIONS", "/aggregate")
+	f("BREW", "/health")
+	f("POST", "/livez")
+	golden(t, "routes.txt", tr.String())
+}
+
+func TestEveryKindHasAStatus(t *testing.T) {
+	kinds := 0
+	for kind := fault.Internal; kind <= fault.Canceled; kind++ {
+		kinds++
+		if _, ok := statusOfKind[kind]; !ok {
+			t.Errorf("kind %d has no status", kind)
+		}
+	}
+	if kinds != len(statusOfKind) {
+		t.Errorf("the table holds %d kinds, there are %d", len(statusOfKind), kinds)
+	}
+}
+
+func TestHeadAnswersWhereGetDoes(t *testing.T) {
+	rg := newRig(t, nil)
+	rg.health.EXPECT().Health(gomock.Any()).AnyTimes().Return(healthy)
+	rg.latest.EXPECT().Latest(gomock.Any(), gomock.Any()).AnyTimes().Return(sample(t, "a", received, 1), nil)
+	rg.aggregator.EXPECT().Aggregate(gomock.Any(), gomock.Any()).AnyTimes().DoAndReturn(answer(nil))
+	server := httptest.NewServer(rg)
+	defer server.Close()
+	for pattern, found := range rg.routes {
+		if _, ok := found.methods[http.MethodGet]; !ok {
+			continue
+		}
+		target := strings.Replace(pattern, "{name}", "a", 1)
+		if pattern == "/aggregate" {
+			target += "?metric=a"
+		}
+		var lengths []int64
+		for _, method := range []string{"GET", "HEAD"} {
+			r, err := http.NewRequestWithContext(t.Context(), method, server.URL+target, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Authorization", "Bearer "+token)
+			resp, err := server.Client().Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusOK {
+				t.Errorf("%s %s: %d", method, target, resp.StatusCode)
+			}
+			lengths = append(lengths, resp.ContentLength)
+		}
+		if pattern != "/metrics" && lengths[0] != lengths[1] {
+			t.Errorf("%s: Content-Length of GET and HEAD is %v", target, lengths)
+		}
+	}
+}
+
+func TestLongAnswersAreCompressed(t *testing.T) {
+	rg := newRig(t, nil)
+	var samples []metric.Sample
+	for i := range 100 {
+		samples = append(samples, sample(t, "a", received+metric.Timestamp(i)*60_000_000, float64(i)))
+	}
+	rg.aggregator.EXPECT().Aggregate(gomock.Any(), gomock.Any()).AnyTimes().DoAndReturn(answer(samples))
+	plain := rg.do(request("GET", "/aggregate?metric=a&window=1m", ""))
+	if plain.Header().Get("Content-Encoding") != "" || plain.Header().Get("Vary") != "Accept-Encoding" {
+		t.Fatalf("plain answer: %v", plain.Header())
+	}
+	for header, compressed := range map[string]bool{"gzip": true, "br, GZIP;q=0.5": true, "gzip;q=0": false, "br": false, "gzip; q=x": false} {
+		w := rg.do(request("GET", "/aggregate?metric=a&window=1m", "", "Accept-Encoding", header))
+		if got := w.Header().Get("Content-Encoding") == "gzip"; got != compressed {
+			t.Errorf("Accept-Encoding %q: compressed %v, want %v", header, got, compressed)
+		}
+		if !compressed {
+			continue
+		}
+		z, err := gzip.NewReader(w.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var text bytes.Buffer
+		if _, err := text.ReadFrom(z); err != nil || !slices.Equal(text.Bytes(), plain.Body.Bytes()) {
+			t.Errorf("the compressed answer differs: %v", err)
+		}
+	}
+}
