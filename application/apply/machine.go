@@ -129,33 +129,34 @@ func recorded(v command.Verdict) command.Verdict {
 // body applies a command's body, unless prior, the verdict on an earlier proposal of the same
 // command, says that this was done.
 func (m *machine) body(ctx context.Context, kind command.Kind, body []byte, prior command.Verdict) (command.Outcome, error) {
-	if kind == command.Begin {
-		b, err := command.DecodeBegin(body)
-		switch {
-		case err != nil:
-			return command.Outcome{Verdict: command.Malformed}, nil
-		case prior != 0 && prior != command.KeyKnown:
-			return command.Outcome{Verdict: prior}, nil
-		}
-		return m.mu.ledger.begin(b, prior != 0), nil
-	}
-	switch prior {
-	case 0:
-	case command.Applied:
+	switch {
+	case prior == command.KeyKnown && kind != command.Begin, prior == command.Applied && kind == command.Begin:
+		return command.Outcome{Verdict: command.Malformed}, nil // another command had this sequence
+	case prior == command.Applied:
 		return command.Outcome{Verdict: command.Duplicate}, nil
-	default:
+	case prior != 0 && prior != command.KeyKnown:
 		return command.Outcome{Verdict: prior}, nil
 	}
-	if kind == command.Write {
+	switch kind {
+	case command.Write:
 		v, err := m.write(ctx, body)
 		return command.Outcome{Verdict: v}, err
+	case command.Begin:
+		b, err := command.DecodeBegin(body)
+		if err != nil {
+			break
+		}
+		return m.mu.ledger.begin(b, prior != 0), nil
+	case command.Finish:
+		f, err := command.DecodeFinish(body)
+		if err != nil {
+			break
+		}
+		m.mu.ledger.finish(f)
+		return command.Outcome{Verdict: command.Applied}, nil
+	case command.Register: // stands outside sessions
 	}
-	f, err := command.DecodeFinish(body)
-	if err != nil {
-		return command.Outcome{Verdict: command.Malformed}, nil //nolint:nilerr // the outcome tells it
-	}
-	m.mu.ledger.finish(f)
-	return command.Outcome{Verdict: command.Applied}, nil
+	return command.Outcome{Verdict: command.Malformed}, nil
 }
 
 func (m *machine) write(ctx context.Context, body []byte) (command.Verdict, error) {
