@@ -52,12 +52,14 @@ func TestLife(t *testing.T) {
 		{"still opening", func() {}, shards(3), inbound.Starting, "worker-1 is starting", nil},
 		{
 			"open, not elected", r.Opened, shards(3, 2), inbound.Starting,
-			"worker-1 is starting: shard 2 without a leader yet", []uint32{2},
+			"worker-1 is starting: shard 2 without a leader yet",
+			[]uint32{2},
 		},
 		{"elected", r.Opened, shards(3), inbound.Healthy, "worker-1 is operational", nil},
 		{
 			"lost leaders", func() {}, shards(3, 0, 2), inbound.Degraded,
-			"worker-1 cannot serve reads or writes of shards 0, 2: no leader", []uint32{0, 2},
+			"worker-1 cannot serve reads or writes of shards 0, 2: no leader",
+			[]uint32{0, 2},
 		},
 		{
 			"lost many", func() {}, shards(20, many...), inbound.Degraded,

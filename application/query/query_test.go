@@ -98,8 +98,10 @@ func TestAggregateFencesThenReads(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []aggregate.Value{
-		{Function: aggregate.Avg, Number: 3}, {Function: aggregate.Min, Number: 1},
-		{Function: aggregate.Max, Number: 6}, {Function: aggregate.Count, Number: 3},
+		{Function: aggregate.Avg, Number: 3},
+		{Function: aggregate.Min, Number: 1},
+		{Function: aggregate.Max, Number: 6},
+		{Function: aggregate.Count, Number: 3},
 	}
 	if diff := cmp.Diff(want, answer.Groups[0].Values); len(answer.Groups) != 1 || diff != "" {
 		t.Errorf("%d groups (-want +got):\n%s", len(answer.Groups), diff)

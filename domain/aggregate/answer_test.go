@@ -53,10 +53,11 @@ func show(values []aggregate.Value) string {
 // lines prints an answer, one line a group or window.
 func lines(a aggregate.Answer) (out []string) {
 	for _, g := range a.Groups {
-		prefix := ""
+		var tags strings.Builder
 		for _, tag := range g.Tags {
-			prefix += tag.Key + "=" + tag.Value + " "
+			tags.WriteString(tag.Key + "=" + tag.Value + " ")
 		}
+		prefix := tags.String()
 		if g.Windows == nil {
 			out = append(out, prefix+show(g.Values))
 		}
@@ -80,7 +81,8 @@ func TestFinishWithoutWindows(t *testing.T) {
 		{"values", plain, map[string]map[int64][]float64{"": {0: {1, 2, 6}}}, []string{"count=3 sum=9 avg=3 min=1 max=6"}},
 		{"none", plain, nil, []string{"count=0 sum=null avg=null min=null max=null"}},
 		{
-			"groups", grouped, map[string]map[int64][]float64{"b": {0: {1}}, "": {0: {2}}, "a": {0: {3}}},
+			"groups", grouped,
+			map[string]map[int64][]float64{"b": {0: {1}}, "": {0: {2}}, "a": {0: {3}}},
 			[]string{
 				"host= count=1 sum=2 avg=2 min=2 max=2", "host=a count=1 sum=3 avg=3 min=3 max=3",
 				"host=b count=1 sum=1 avg=1 min=1 max=1",

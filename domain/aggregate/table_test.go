@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -120,7 +121,7 @@ func TestBuilderLimits(t *testing.T) {
 	q := mustQuery(t, aggregate.QuerySpec{GroupBy: []string{"k"}, Window: window})
 	b := aggregate.NewBuilder(q)
 	add := func(group, cells int) error {
-		h, err := b.Group([]string{fmt.Sprint(group)})
+		h, err := b.Group([]string{strconv.Itoa(group)})
 		if err != nil {
 			return err
 		}

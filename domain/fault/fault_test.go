@@ -52,7 +52,7 @@ func TestFrom(t *testing.T) {
 func TestCauseIsForLogsOnly(t *testing.T) {
 	cause := errors.New("secret path")
 	f := fault.Wrap(cause, fault.Unavailable, "down", "try later")
-	if f.Message() != "try later" || f.Error() != "try later: secret path" || f.Unwrap() != cause {
+	if f.Message() != "try later" || f.Error() != "try later: secret path" || !errors.Is(f, cause) {
 		t.Errorf("Message=%q Error=%q, want the cause in Error only", f.Message(), f.Error())
 	}
 	if errLimit.Error() != "too much" {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -68,7 +69,7 @@ func TestNewTags(t *testing.T) {
 
 	many := make([]metric.Tag, metric.TagsMax+1)
 	for i := range many {
-		many[i] = metric.Tag{Key: fmt.Sprint(i), Value: "v"}
+		many[i] = metric.Tag{Key: strconv.Itoa(i), Value: "v"}
 	}
 	if _, err := metric.NewTags(many[1:]); err != nil {
 		t.Errorf("%d tags: %v", metric.TagsMax, err)

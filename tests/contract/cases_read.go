@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math"
 	"slices"
-	"testing"
 
 	"github.com/raftmetrics/raftmetrics/domain/aggregate"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
@@ -77,8 +76,8 @@ func (s *subject) everywhere(samples []sample, check func()) {
 	check()
 }
 
-func testNewShard(t *testing.T, f Factory) {
-	s := start(t, f, Options{}, 1)
+func testNewShard(t env) {
+	s := start(t, Options{}, 1)
 	s.stop()
 	for i, state := range s.begin(2) {
 		if !equalState(state, outbound.AppliedState{}) {
@@ -89,8 +88,8 @@ func testNewShard(t *testing.T, f Factory) {
 	s.checkLatest(nameOf(t, "cpu"), metric.Matchers{}, nil, 0, 1)
 }
 
-func testVisibility(t *testing.T, f Factory) {
-	s := start(t, f, Options{}, 1)
+func testVisibility(t env) {
+	s := start(t, Options{}, 1)
 	cpu := seriesOf(t, `cpu{host="a"}`)
 	spec := aggregate.QuerySpec{Metric: cpu.Name()}
 	var all []sample
@@ -108,8 +107,8 @@ func testVisibility(t *testing.T, f Factory) {
 	}
 }
 
-func testNoAliasing(t *testing.T, f Factory) {
-	s := start(t, f, Options{}, 1)
+func testNoAliasing(t env) {
+	s := start(t, Options{}, 1)
 	key := []byte(`cpu{host="a"}`)
 	want := []sample{{seriesOf(t, string(key)), 1, 2}}
 	c := columnsOf(want)
@@ -128,8 +127,8 @@ func testNoAliasing(t *testing.T, f Factory) {
 	s.check(aggregate.QuerySpec{Metric: want[0].series.Name()}, want, 0)
 }
 
-func testRanges(t *testing.T, f Factory) {
-	s := start(t, f, Options{}, 1)
+func testRanges(t env) {
+	s := start(t, Options{}, 1)
 	cpu := seriesOf(t, "cpu")
 	var samples []sample
 	for _, at := range []int64{-3, -2, -1, 0, 1, 2, 3, int64(metric.TimestampMin), int64(metric.TimestampMax), 1} {
@@ -147,8 +146,8 @@ func testRanges(t *testing.T, f Factory) {
 	})
 }
 
-func testWindows(t *testing.T, f Factory) {
-	s := start(t, f, Options{}, 1)
+func testWindows(t env) {
+	s := start(t, Options{}, 1)
 	cpu := seriesOf(t, "cpu")
 	var samples []sample
 	for i := range int64(500) { // A stride that is coprime to the length scatters the order.
@@ -167,8 +166,8 @@ func testWindows(t *testing.T, f Factory) {
 	})
 }
 
-func testGroups(t *testing.T, f Factory) {
-	s := start(t, f, Options{}, 1)
+func testGroups(t env) {
+	s := start(t, Options{}, 1)
 	var samples []sample
 	for i, key := range []string{
 		`cpu{host="a",zone="x"}`, `cpu{host="a",zone="y"}`, `cpu{host="b",zone="x"}`, `cpu{zone="x"}`, `cpu`,
@@ -183,7 +182,8 @@ func testGroups(t *testing.T, f Factory) {
 		t.Helper()
 		for _, by := range [][]string{nil, {"host"}, {"zone"}, {"zone", "host"}, {"none"}} {
 			for _, m := range []metric.Matchers{
-				{}, matchersOf(t, metric.Tag{Key: "host", Value: "a"}), matchersOf(t, metric.Tag{Key: "host", Value: "none"}),
+				{},
+				matchersOf(t, metric.Tag{Key: "host", Value: "a"}), matchersOf(t, metric.Tag{Key: "host", Value: "none"}),
 				matchersOf(t, metric.Tag{Key: "host", Value: "a"}, metric.Tag{Key: "zone", Value: "y"}),
 			} {
 				s.check(aggregate.QuerySpec{Metric: cpu, GroupBy: by, Matchers: m}, samples, 0)
@@ -194,8 +194,8 @@ func testGroups(t *testing.T, f Factory) {
 	})
 }
 
-func testNames(t *testing.T, f Factory) {
-	s := start(t, f, Options{}, 1)
+func testNames(t env) {
+	s := start(t, Options{}, 1)
 	var samples []sample
 	for i, text := range []string{`a'b`, `a"b`, `'; DROP TABLE samples; --`, `{}`, `a=b,c\`, "žluťoučký 🐎", `%s%d$1?`, " "} {
 		tags, err := metric.NewTags([]metric.Tag{{Key: text, Value: text + text}, {Key: "k", Value: text}})
@@ -219,8 +219,8 @@ func testNames(t *testing.T, f Factory) {
 	})
 }
 
-func testDuplicates(t *testing.T, f Factory) {
-	s := start(t, f, Options{}, 1)
+func testDuplicates(t env) {
+	s := start(t, Options{}, 1)
 	cpu := seriesOf(t, "cpu")
 	samples := slices.Repeat([]sample{{cpu, 5, 1}, {cpu, 5, 1}, {cpu, 5, 7}}, 100)
 	spec := aggregate.QuerySpec{Metric: cpu.Name(), Range: rangeOf(t, 5, 5)}
@@ -232,12 +232,19 @@ func testDuplicates(t *testing.T, f Factory) {
 	s.check(spec, append(samples, samples...), 0)
 }
 
-func testExtremes(t *testing.T, f Factory) {
-	s := start(t, f, Options{}, 1)
+func testExtremes(t env) {
+	s := start(t, Options{}, 1)
 	cpu, big := seriesOf(t, "cpu"), seriesOf(t, "big")
 	samples := []sample{
-		{cpu, 1, math.SmallestNonzeroFloat64}, {cpu, 2, 1e300}, {cpu, 3, 1}, {cpu, 4, -1e300}, {cpu, 5, 1e-300},
-		{cpu, 6, math.Copysign(0, -1)}, {big, 1, math.MaxFloat64}, {big, 2, math.MaxFloat64}, {big, 3600 * second, 1},
+		{cpu, 1, math.SmallestNonzeroFloat64},
+		{cpu, 2, 1e300},
+		{cpu, 3, 1},
+		{cpu, 4, -1e300},
+		{cpu, 5, 1e-300},
+		{cpu, 6, math.Copysign(0, -1)},
+		{big, 1, math.MaxFloat64},
+		{big, 2, math.MaxFloat64},
+		{big, 3600 * second, 1},
 	}
 	q := s.query(aggregate.QuerySpec{Metric: big.Name(), Window: windowOf(t, "1h")})
 	s.everywhere(samples, func() {
@@ -257,8 +264,8 @@ func testExtremes(t *testing.T, f Factory) {
 	})
 }
 
-func testLatest(t *testing.T, f Factory) {
-	s := start(t, f, Options{}, 1)
+func testLatest(t env) {
+	s := start(t, Options{}, 1)
 	a, b := seriesOf(t, `m{h="a"}`), seriesOf(t, `m{h="b"}`)
 	onlyA := matchersOf(t, metric.Tag{Key: "h", Value: "a"})
 	var all []sample
@@ -286,8 +293,8 @@ func testLatest(t *testing.T, f Factory) {
 	}
 }
 
-func testShards(t *testing.T, f Factory) {
-	s := start(t, f, Options{}, 3)
+func testShards(t env) {
+	s := start(t, Options{}, 3)
 	var parts [3][]sample
 	for id := range parts {
 		for i := range 50 {
@@ -320,8 +327,8 @@ func testShards(t *testing.T, f Factory) {
 	check([3][]sample{1: parts[1]})
 }
 
-func testCancel(t *testing.T, f Factory) {
-	s := start(t, f, Options{}, 1)
+func testCancel(t env) {
+	s := start(t, Options{}, 1)
 	cpu := seriesOf(t, "cpu")
 	s.append(0, sample{cpu, 1, 1})
 	s.cut(0, 1)

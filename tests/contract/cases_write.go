@@ -2,6 +2,7 @@ package contract
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/raftmetrics/raftmetrics/domain/aggregate"
@@ -24,15 +25,17 @@ func ramp(t failer, first, n int) []sample {
 	return samples
 }
 
-var rampSpec = func(t failer) aggregate.QuerySpec {
+// rampSpec asks for everything that ramp makes.
+func rampSpec(t failer) aggregate.QuerySpec {
 	t.Helper()
 	return aggregate.QuerySpec{Metric: nameOf(t, "m"), GroupBy: []string{"h"}, Window: windowOf(t, "1m")}
 }
 
-func testFlush(t *testing.T, f Factory) {
+func testFlush(t env) {
 	for _, end := range []string{"stop", "crash"} {
-		t.Run(end, func(t *testing.T) {
-			s := start(t, f, Options{}, 1)
+		t.Run(end, func(sub *testing.T) {
+			t := env{T: sub, factory: t.factory}
+			s := start(t, Options{}, 1)
 			var durable []sample
 			for round := range 6 {
 				more := ramp(t, round*300, 300)
@@ -43,7 +46,7 @@ func testFlush(t *testing.T, f Factory) {
 				s.append(0, after...)
 				s.flush(0, index)
 				durable = append(durable, more...)
-				s.check(rampSpec(t), append(durable[:len(durable):len(durable)], after...), 0)
+				s.check(rampSpec(t), slices.Concat(durable, after), 0)
 				if end == "stop" {
 					s.stop()
 				} else {
@@ -59,8 +62,8 @@ func testFlush(t *testing.T, f Factory) {
 	}
 }
 
-func testFlushNothing(t *testing.T, f Factory) {
-	s := start(t, f, Options{}, 1)
+func testFlushNothing(t env) {
+	s := start(t, Options{}, 1)
 	s.append(0, ramp(t, 0, 10)...)
 	s.flush(0, 0)
 	s.cut(0, 9)
@@ -74,8 +77,8 @@ func testFlushNothing(t *testing.T, f Factory) {
 	s.check(rampSpec(t), ramp(t, 0, 10), 0)
 }
 
-func testStateAlone(t *testing.T, f Factory) {
-	s := start(t, f, Options{}, 1)
+func testStateAlone(t env) {
+	s := start(t, Options{}, 1)
 	s.append(0, ramp(t, 0, 10)...)
 	for index := range uint64(4) {
 		s.cut(0, index+1)
@@ -88,8 +91,8 @@ func testStateAlone(t *testing.T, f Factory) {
 	s.check(rampSpec(t), ramp(t, 0, 10), 0)
 }
 
-func testCutsMerge(t *testing.T, f Factory) {
-	s := start(t, f, Options{}, 1)
+func testCutsMerge(t env) {
+	s := start(t, Options{}, 1)
 	for i := range 5 {
 		s.append(0, ramp(t, i*100, 100)...)
 		s.cut(0, uint64(i+1))
@@ -105,8 +108,8 @@ func testCutsMerge(t *testing.T, f Factory) {
 	s.check(rampSpec(t), ramp(t, 0, 500), 0)
 }
 
-func testSeriesLimit(t *testing.T, f Factory) {
-	s := start(t, f, Options{SeriesMax: 3}, 2)
+func testSeriesLimit(t env) {
+	s := start(t, Options{SeriesMax: 3}, 2)
 	series := make([]metric.Series, 5)
 	for i := range series {
 		series[i] = seriesOf(t, fmt.Sprintf(`m{h="%d"}`, i))
@@ -137,8 +140,8 @@ func testSeriesLimit(t *testing.T, f Factory) {
 	s.append(1, refused...) // The limit is a shard's own.
 }
 
-func testGate(t *testing.T, f Factory) {
-	s := start(t, f, Options{}, 1)
+func testGate(t env) {
+	s := start(t, Options{}, 1)
 	if err := s.store.Admit(s.ctx, 1<<10); err != nil {
 		t.Fatalf("Admit(1 KiB) to an empty store: %v", err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
-	"testing"
 
 	"golang.org/x/sync/errgroup"
 
@@ -24,8 +23,8 @@ const (
 // testConcurrency appends batches of one sample each of some series while others flush and query:
 // every query must hold whole batches, all that were acknowledged before it and none twice. A batch
 // brings a new series now and then, so that half a batch would show there as well.
-func testConcurrency(t *testing.T, f Factory) {
-	s := start(t, f, Options{}, 1)
+func testConcurrency(t env) {
+	s := start(t, Options{}, 1)
 	batches := make([][]sample, loadBatches)
 	for b := range batches {
 		for i := range loadBatchSamples {

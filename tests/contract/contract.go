@@ -38,12 +38,18 @@ type Node interface {
 // temporary directory; the suite stops every store that it starts.
 type Factory func(tb testing.TB, options Options) Node
 
+// env is what a case gets: the test that it is, and the adapter.
+type env struct {
+	*testing.T
+	factory Factory
+}
+
 // Run runs the whole suite against the nodes that f makes.
 func Run(t *testing.T, f Factory) {
 	t.Helper()
 	for _, c := range []struct {
 		name string
-		run  func(*testing.T, Factory)
+		run  func(env)
 	}{
 		{"New shard is empty", testNewShard},
 		{"Append is visible at once", testVisibility},
@@ -66,6 +72,6 @@ func Run(t *testing.T, f Factory) {
 		{"Queries beside appends and flushes", testConcurrency},
 		{"Equal to a dumb reference", testDifferential},
 	} {
-		t.Run(c.name, func(t *testing.T) { c.run(t, f) })
+		t.Run(c.name, func(t *testing.T) { c.run(env{T: t, factory: f}) })
 	}
 }

@@ -1,8 +1,6 @@
 package contract
 
 import (
-	"testing"
-
 	"pgregory.net/rapid"
 
 	"github.com/raftmetrics/raftmetrics/domain/aggregate"
@@ -16,13 +14,13 @@ const differentialShards = 2
 
 // testDifferential runs random appends, late data, cuts, flushes, restarts and queries against a
 // list. rapid prints the seed of a failure and takes it back by its flag.
-func testDifferential(t *testing.T, f Factory) {
+func testDifferential(t env) {
 	placement, err := shard.NewMap(differentialShards, differentialShards)
 	if err != nil {
 		t.Fatal(err)
 	}
-	rapid.Check(t, func(r *rapid.T) {
-		d := &differential{placement: placement, subject: &subject{failer: r, ctx: t.Context(), node: f(t, Options{})}}
+	rapid.Check(t.T, func(r *rapid.T) {
+		d := &differential{placement: placement, subject: &subject{failer: r, ctx: t.Context(), node: t.factory(t.T, Options{})}}
 		d.begin(differentialShards)
 		defer func() {
 			if d.store != nil {

@@ -3,7 +3,6 @@ package contract
 import (
 	"bytes"
 	"context"
-	"testing"
 	"time"
 
 	"github.com/raftmetrics/raftmetrics/domain/aggregate"
@@ -31,11 +30,11 @@ type subject struct {
 }
 
 // start returns a subject with shards 0 to shards-1 open; the test's end stops it.
-func start(t *testing.T, f Factory, o Options, shards int) *subject {
+func start(t env, o Options, shards int) *subject {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), caseMax)
 	t.Cleanup(cancel)
-	s := &subject{failer: t, ctx: ctx, node: f(t, o)}
+	s := &subject{failer: t, ctx: ctx, node: t.factory(t.T, o)}
 	s.begin(shards)
 	t.Cleanup(func() {
 		if s.store != nil {

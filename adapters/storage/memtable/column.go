@@ -69,15 +69,6 @@ func (c *column) grow() int64 {
 	return int64(cap(larger)-before) * pointBytes
 }
 
-// len returns the number of samples.
-func (c *column) len() int {
-	n := len(c.tail)
-	for _, chunk := range c.full {
-		n += len(chunk)
-	}
-	return n
-}
-
 // overlaps reports whether a sample may lie in [from, to].
 func (c *column) overlaps(from, to int64) bool { return c.oldest <= to && c.newest.At >= from }
 

@@ -2,6 +2,7 @@ package memtable_test
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/raftmetrics/raftmetrics/adapters/storage/memtable"
@@ -83,4 +84,46 @@ func BenchmarkPartials(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*width*depth), "ns/sample")
 		})
 	}
+}
+
+// BenchmarkManySeries measures what a series costs in memory: a million of them in 8 tables, with
+// three tags and one sample each, as at most 1 GiB must hold.
+func BenchmarkManySeries(b *testing.B) {
+	const tables, perTable, perBatch = 8, 125_000, 5_000
+	for b.Loop() {
+		before := heapBytes()
+		all := make([]*memtable.Table, tables)
+		estimated := int64(0)
+		for i := range all {
+			all[i] = memtable.New(0, 0)
+			for first := 0; first < perTable; first += perBatch {
+				if err := all[i].Append(wideBatch(i*perTable+first, perBatch)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			usage := all[i].Usage()
+			estimated += usage.Active + usage.Catalogue
+		}
+		b.ReportMetric(float64(heapBytes()-before)/(tables*perTable), "B/series")
+		b.ReportMetric(float64(estimated)/(tables*perTable), "estimated-B/series")
+		runtime.KeepAlive(all)
+	}
+}
+
+func heapBytes() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+func wideBatch(first, n int) outbound.Columns {
+	c := outbound.Columns{}
+	for i := range n {
+		c.Keys = append(c.Keys, fmt.Sprintf(`http_requests_total{host="host-%07d",method="GET",region="eu-west-1"}`, first+i))
+		c.Series = append(c.Series, uint32(i))
+		c.Timestamps = append(c.Timestamps, 1722513600_000000)
+		c.Values = append(c.Values, 1)
+	}
+	return c
 }
