@@ -258,6 +258,7 @@ func ask(b *testing.B, s *duckdb.Store, q aggregate.Query) {
 		want = benchTicks
 	}
 	b.ReportAllocs()
+	before := cpu(b)
 	for b.Loop() {
 		table, err := s.Partials(context.Background(), all, q)
 		if err != nil {
@@ -273,4 +274,5 @@ func ask(b *testing.B, s *duckdb.Store, q aggregate.Query) {
 			b.Fatalf("count=%d, want %d", count, want)
 		}
 	}
+	b.ReportMetric(float64((cpu(b)-before).Microseconds())/1000/float64(b.N), "cpu-ms/op")
 }
