@@ -17,10 +17,10 @@ func NewMatchers(equal []Tag) (Matchers, error) {
 	sorted := slices.Clone(equal)
 	slices.SortFunc(sorted, func(a, b Tag) int { return cmp.Compare(a.Key, b.Key) })
 	for i, t := range sorted {
-		if err := checkText("tag."+t.Key, t.Key, TagKeyBytesMax); err != nil {
+		if err := checkText("tag.", t.Key, t.Key, TagKeyBytesMax); err != nil {
 			return Matchers{}, err
 		}
-		if err := checkText("tag."+t.Key, t.Value, SeriesKeyBytesMax); err != nil {
+		if err := checkText("tag.", t.Key, t.Value, SeriesKeyBytesMax); err != nil {
 			return Matchers{}, err
 		}
 		if i > 0 && sorted[i-1].Key == t.Key {

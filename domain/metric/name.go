@@ -17,7 +17,7 @@ type Name struct{ text string }
 
 // NewName checks text and returns it as a Name, or a fault.Invalid that names the field metric_name.
 func NewName(text string) (Name, error) {
-	if err := checkText("metric_name", text, NameBytesMax); err != nil {
+	if err := checkText("metric_name", "", text, NameBytesMax); err != nil {
 		return Name{}, err
 	}
 	return Name{text: text}, nil
@@ -29,17 +29,20 @@ func (n Name) String() string { return n.text }
 // IsZero reports whether n was never built.
 func (n Name) IsZero() bool { return n.text == "" }
 
-func checkText(field, text string, bytesMax int) error {
-	expected := "1 to " + strconv.Itoa(bytesMax) + " bytes of UTF-8 without control characters"
+// checkText returns nil or a fault.Invalid about the field prefix+name; it allocates only then.
+func checkText(prefix, name, text string, bytesMax int) error {
+	problem := ""
 	switch {
 	case text == "":
-		return fault.Field(field, "is empty", expected)
+		problem = "is empty"
 	case len(text) > bytesMax:
-		return fault.Field(field, "is "+strconv.Itoa(len(text))+" bytes long", expected)
+		problem = "is " + strconv.Itoa(len(text)) + " bytes long"
 	case !isPlain(text):
-		return fault.Field(field, "holds control characters or invalid UTF-8", expected)
+		problem = "holds control characters or invalid UTF-8"
+	default:
+		return nil
 	}
-	return nil
+	return fault.Field(prefix+name, problem, "1 to "+strconv.Itoa(bytesMax)+" bytes of UTF-8 without control characters")
 }
 
 // isPlain reports whether text is valid UTF-8 without control characters (Unicode category Cc).

@@ -27,10 +27,10 @@ func NewTags(tags []Tag) (Tags, error) {
 		return Tags{}, fault.Field("tags", "holds "+strconv.Itoa(len(tags))+" tags", "at most "+strconv.Itoa(TagsMax))
 	}
 	for _, t := range tags {
-		if err := checkText("tags key", t.Key, TagKeyBytesMax); err != nil {
+		if err := checkText("tags key", "", t.Key, TagKeyBytesMax); err != nil {
 			return Tags{}, err
 		}
-		if err := checkText("tags."+t.Key, t.Value, SeriesKeyBytesMax); err != nil {
+		if err := checkText("tags.", t.Key, t.Value, SeriesKeyBytesMax); err != nil {
 			return Tags{}, err
 		}
 	}
