@@ -128,7 +128,7 @@ func TestAccessLogTellsWhatHappened(t *testing.T) {
 	if err := json.Unmarshal([]byte(rg.log.String()), &line); err != nil {
 		t.Fatalf("%v: %s", err, rg.log)
 	}
-	if line.Level != "info" || line.Method != "POST" || line.Route != "/metrics" || line.Status != 201 || line.Bytes == 0 ||
+	if line.Level != "info" || line.Method != http.MethodPost || line.Route != "/metrics" || line.Status != 201 || line.Bytes == 0 ||
 		line.RequestID != "req-7" || line.Remote == "" || line.DurationMS == nil || line.Message != "request" || line.Code != "" {
 		t.Fatalf("logged %s", rg.log)
 	}

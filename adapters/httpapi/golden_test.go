@@ -30,13 +30,13 @@ func reply(_ context.Context, req inbound.RecordRequest) (inbound.RecordReply, e
 type transcript struct{ bytes.Buffer }
 
 func (tr *transcript) add(r *http.Request, shown string, w *httptest.ResponseRecorder) {
-	fmt.Fprintf(tr, "> %s %s %s\n< %d", r.Method, r.URL.RequestURI(), shown, w.Code)
+	fmt.Fprintf(&tr.Buffer, "> %s %s %s\n< %d", r.Method, r.URL.RequestURI(), shown, w.Code)
 	for _, h := range []string{"Allow", "Retry-After", "Www-Authenticate", headerLevel} {
 		if v := w.Header().Get(h); v != "" {
-			fmt.Fprintf(tr, " %s: %s;", h, v)
+			fmt.Fprintf(&tr.Buffer, " %s: %s;", h, v)
 		}
 	}
-	fmt.Fprintf(tr, " %s\n%s\n", w.Header().Get("Content-Type"), w.Body)
+	fmt.Fprintf(&tr.Buffer, " %s\n%s\n", w.Header().Get("Content-Type"), w.Body)
 }
 
 func TestGoldenWrites(t *testing.T) {
@@ -272,7 +272,7 @@ func TestHeadAnswersWhereGetDoes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			resp.Body.Close()
+			closeNow(t, resp.Body)
 			if resp.StatusCode != http.StatusOK {
 				t.Errorf("%s %s: %d", method, target, resp.StatusCode)
 			}

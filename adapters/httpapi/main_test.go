@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"flag"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -130,13 +131,11 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-func name(tb testing.TB, text string) metric.Name {
+func closeNow(tb testing.TB, c io.Closer) {
 	tb.Helper()
-	n, err := metric.NewName(text)
-	if err != nil {
-		tb.Fatal(err)
+	if err := c.Close(); err != nil {
+		tb.Errorf("close: %v", err)
 	}
-	return n
 }
 
 func sample(tb testing.TB, key string, at metric.Timestamp, value float64) metric.Sample {

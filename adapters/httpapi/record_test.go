@@ -232,10 +232,10 @@ func (l *listener) RequestDone(method, route string, status int, bytesSent int64
 	if duration < 0 {
 		l.WriteString("negative duration; ")
 	}
-	fmt.Fprintf(l, "%s %s %d %d bytes; ", method, route, status, bytesSent)
+	fmt.Fprintf(&l.Builder, "%s %s %d %d bytes; ", method, route, status, bytesSent)
 }
 
-func (l *listener) SamplesRecorded(samples int) { fmt.Fprintf(l, "recorded %d; ", samples) }
+func (l *listener) SamplesRecorded(samples int) { fmt.Fprintf(&l.Builder, "recorded %d; ", samples) }
 
 func FuzzQueryParameters(f *testing.F) {
 	for _, seed := range []string{
@@ -340,7 +340,7 @@ func BenchmarkPostBatch(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(text.Len()))
 	for b.Loop() {
-		r, err := http.NewRequestWithContext(b.Context(), "POST", server.URL+"/metrics", bytes.NewReader(text.Bytes()))
+		r, err := http.NewRequestWithContext(b.Context(), http.MethodPost, server.URL+"/metrics", bytes.NewReader(text.Bytes()))
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -349,8 +349,10 @@ func BenchmarkPostBatch(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		io.Copy(io.Discard, resp.Body)
-		resp.Body.Close()
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			b.Fatal(err)
+		}
+		closeNow(b, resp.Body)
 		if resp.StatusCode != http.StatusCreated {
 			b.Fatal(resp.Status)
 		}

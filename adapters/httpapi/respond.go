@@ -46,7 +46,7 @@ func (x *exchange) send(r *http.Request, status int, contentType string, body []
 		h.Set("Content-Length", strconv.Itoa(len(body)))
 		x.WriteHeader(status)
 		if r.Method != http.MethodHead {
-			x.Write(body)
+			_, _ = x.Write(body) // fails only when the client is gone; there is nobody left to tell
 		}
 		return
 	}
@@ -57,7 +57,6 @@ func (x *exchange) send(r *http.Request, status int, contentType string, body []
 		return
 	}
 	w.Reset(x)
-	// A write fails only when the client is gone; there is nobody left to tell.
 	if _, err := w.Write(body); err == nil {
 		_ = w.Close()
 	}

@@ -3,6 +3,7 @@ package samplejson
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"math"
 	"strconv"
@@ -61,7 +62,7 @@ func reference(body []byte) (metric.Observation, bool) {
 	if dec.Decode(&p) != nil {
 		return metric.Observation{}, false
 	}
-	if _, err := dec.Token(); err != io.EOF { //nolint:errorlint // Token returns it bare
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return metric.Observation{}, false
 	}
 	return p.observation()
