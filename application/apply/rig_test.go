@@ -157,4 +157,3 @@ func finish(h command.Header, key string, number, stored uint64) []byte {
 }
 
 var none command.Identity
-

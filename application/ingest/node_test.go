@@ -22,9 +22,10 @@ type node struct {
 	machine  *apply.StateMachine
 	recorder *ingest.Recorder
 
+	applying sync.Mutex // before mu
+
 	mu struct {
 		sync.Mutex
-		index   uint64
 		logTime time.Duration
 		counts  map[string]int
 		appends func(id shard.ID, c outbound.Columns) error
@@ -101,8 +102,9 @@ func (n *node) Propose(ctx context.Context, id shard.ID, command []byte) ([]byte
 }
 
 func (n *node) applyOne(ctx context.Context, id shard.ID, command []byte) ([]byte, error) {
+	n.applying.Lock()
+	defer n.applying.Unlock()
 	n.mu.Lock()
-	n.mu.index++
 	entry := inbound.Entry{Index: n.machine.Applied(id) + 1, LogTime: n.mu.logTime, Commands: [][]byte{command}}
 	n.mu.Unlock()
 	outcomes, err := n.machine.Apply(ctx, id, []inbound.Entry{entry})
