@@ -32,8 +32,8 @@ type transcript struct{ bytes.Buffer }
 func (tr *transcript) add(r *http.Request, shown string, w *httptest.ResponseRecorder) {
 	fmt.Fprintf(&tr.Buffer, "> %s %s %s\n< %d", r.Method, r.URL.RequestURI(), shown, w.Code)
 	for _, h := range []string{"Allow", "Retry-After", "Www-Authenticate", headerLevel} {
-		if v := w.Header().Get(h); v != "" {
-			fmt.Fprintf(&tr.Buffer, " %s: %s;", h, v)
+		if v := w.Header()[h]; len(v) > 0 {
+			fmt.Fprintf(&tr.Buffer, " %s: %s;", h, strings.Join(v, ", "))
 		}
 	}
 	fmt.Fprintf(&tr.Buffer, " %s\n%s\n", w.Header().Get("Content-Type"), w.Body)

@@ -11,7 +11,7 @@ import (
 	"github.com/raftmetrics/raftmetrics/ports/inbound"
 )
 
-// headerLevel tells how up to date an answer is.
+// headerLevel tells how up to date an answer is. It goes out in this spelling, not in Go's canonical one.
 const headerLevel = "X-RaftMetrics-Level"
 
 // getLatest answers a metric's newest sample.
@@ -30,7 +30,7 @@ func (s *Server) getLatest(x *exchange, r *http.Request, vars map[string]string)
 	}
 	ctx, cancel := bounded(r, timeout, QueryTimeoutMax)
 	defer cancel()
-	x.Header().Set(headerLevel, req.Level.String())
+	x.Header()[headerLevel] = []string{req.Level.String()}
 	sample, err := s.ports.Latest.Latest(ctx, req)
 	if err != nil {
 		return err
@@ -70,7 +70,7 @@ func (s *Server) getAggregate(x *exchange, r *http.Request, _ map[string]string)
 	}
 	ctx, cancel := bounded(r, timeout, QueryTimeoutMax)
 	defer cancel()
-	x.Header().Set(headerLevel, req.Level.String())
+	x.Header()[headerLevel] = []string{req.Level.String()}
 	answer, err := s.ports.Aggregator.Aggregate(ctx, req)
 	if err != nil {
 		return err

@@ -64,8 +64,7 @@ func New(config Config, ports Ports) (*Server, error) {
 
 // Serve answers requests on listener, which it closes, until ctx ends. Then /readyz turns 503, new
 // connections are taken for Config.DrainWait more, and requests in flight have Config.ShutdownTimeout to
-// finish before they are cut off, which is an error. It returns after its last goroutine, and at most
-// once can it be called.
+// finish before they are cut off, which is an error. It returns after its last goroutine. Call it once.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	requests, cancelRequests := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancelRequests(errServerClosed)

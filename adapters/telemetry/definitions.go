@@ -7,33 +7,28 @@ type Metric string
 
 // Counters: only ever grow.
 const (
-	HTTPRequests        Metric = "raftmetrics_http_requests_total"
-	HTTPResponseBytes   Metric = "raftmetrics_http_response_bytes_total"
-	SamplesRecorded     Metric = "raftmetrics_samples_recorded_total"
-	CommandsProposed    Metric = "raftmetrics_replication_commands_proposed_total"
-	EntriesCommitted    Metric = "raftmetrics_replication_entries_committed_total"
-	LogBytesWritten     Metric = "raftmetrics_replication_log_bytes_written_total"
-	StorageFlushes      Metric = "raftmetrics_storage_flushes_total"
-	StorageFlushSamples Metric = "raftmetrics_storage_flush_samples_total"
+	HTTPRequests      Metric = "raftmetrics_http_requests_total"
+	HTTPResponseBytes Metric = "raftmetrics_http_response_bytes_total"
+	SamplesRecorded   Metric = "raftmetrics_samples_recorded_total"
+	CommandsProposed  Metric = "raftmetrics_replication_commands_proposed_total"
+	EntriesCommitted  Metric = "raftmetrics_replication_entries_committed_total"
+	LogBytesWritten   Metric = "raftmetrics_replication_log_bytes_written_total"
+	StorageFlushes    Metric = "raftmetrics_storage_flushes_total"
 )
 
 // Histograms: distributions of seconds or counts.
 const (
-	HTTPRequestSeconds    Metric = "raftmetrics_http_request_duration_seconds"
-	LogSyncSeconds        Metric = "raftmetrics_replication_log_sync_seconds"
-	CommitSeconds         Metric = "raftmetrics_replication_commit_seconds"
-	ApplySeconds          Metric = "raftmetrics_replication_apply_seconds"
-	EntryCommands         Metric = "raftmetrics_replication_entry_commands"
-	StorageFlushSeconds   Metric = "raftmetrics_storage_flush_seconds"
-	StoragePartialSeconds Metric = "raftmetrics_storage_partials_seconds"
+	HTTPRequestSeconds  Metric = "raftmetrics_http_request_duration_seconds"
+	LogSyncSeconds      Metric = "raftmetrics_replication_log_sync_seconds"
+	CommitSeconds       Metric = "raftmetrics_replication_commit_seconds"
+	ApplySeconds        Metric = "raftmetrics_replication_apply_seconds"
+	EntryCommands       Metric = "raftmetrics_replication_entry_commands"
+	StorageFlushSeconds Metric = "raftmetrics_storage_flush_seconds"
 )
 
 // Gauges: read when somebody looks.
 const (
-	MemtableBytes     Metric = "raftmetrics_storage_memtable_bytes"
-	SeriesHeld        Metric = "raftmetrics_storage_series"
-	ProposalsQueued   Metric = "raftmetrics_replication_proposals_queued"
-	HTTPBodyBytesHeld Metric = "raftmetrics_http_body_bytes"
+	MemtableBytes Metric = "raftmetrics_storage_memtable_bytes"
 )
 
 type kind uint8
@@ -64,25 +59,20 @@ var (
 
 // definitions is every metric of the node, but for those of Go, the process and the shards.
 var definitions = map[Metric]definition{
-	HTTPRequests:        {counter, "Requests answered, by method, route and status.", []string{"method", "route", "status"}, nil},
-	HTTPResponseBytes:   {counter, "Bytes of response bodies sent, by route.", []string{"route"}, nil},
-	SamplesRecorded:     {counter, "Samples that writes through this node stored.", nil, nil},
-	CommandsProposed:    {counter, "Commands that this node proposed to its shards.", nil, nil},
-	EntriesCommitted:    {counter, "Raft entries that this node saw committed.", nil, nil},
-	LogBytesWritten:     {counter, "Bytes written to the Raft log store.", nil, nil},
-	StorageFlushes:      {counter, "Flushes of memtables to shard files, by result.", []string{"result"}, nil},
-	StorageFlushSamples: {counter, "Samples that flushes wrote to shard files.", nil, nil},
+	HTTPRequests:      {counter, "Requests answered, by method, route and status.", []string{"method", "route", "status"}, nil},
+	HTTPResponseBytes: {counter, "Bytes of response bodies sent, by route.", []string{"route"}, nil},
+	SamplesRecorded:   {counter, "Samples that writes through this node stored.", nil, nil},
+	CommandsProposed:  {counter, "Commands that this node proposed to its shards.", nil, nil},
+	EntriesCommitted:  {counter, "Raft entries that this node saw committed.", nil, nil},
+	LogBytesWritten:   {counter, "Bytes written to the Raft log store.", nil, nil},
+	StorageFlushes:    {counter, "Flushes of memtables to shard files, by result.", []string{"result"}, nil},
 
-	HTTPRequestSeconds:    {histogram, "Time from a request's headers to its answer, by route and status.", []string{"route", "status"}, requestBuckets},
-	LogSyncSeconds:        {histogram, "Time of one write to the Raft log store, fsync included.", nil, diskBuckets},
-	CommitSeconds:         {histogram, "Time from proposing a command to its commit.", nil, diskBuckets},
-	ApplySeconds:          {histogram, "Time of applying a batch of committed entries.", nil, diskBuckets},
-	EntryCommands:         {histogram, "Commands that share one Raft entry.", nil, countBuckets},
-	StorageFlushSeconds:   {histogram, "Time of one flush of a memtable to its shard file.", nil, flushBuckets},
-	StoragePartialSeconds: {histogram, "Time of computing the partials of one query.", nil, requestBuckets},
+	HTTPRequestSeconds:  {histogram, "Time from a request's headers to its answer, by route and status.", []string{"route", "status"}, requestBuckets},
+	LogSyncSeconds:      {histogram, "Time of one write to the Raft log store, fsync included.", nil, diskBuckets},
+	CommitSeconds:       {histogram, "Time from proposing a command to its commit.", nil, diskBuckets},
+	ApplySeconds:        {histogram, "Time of applying a batch of committed entries.", nil, diskBuckets},
+	EntryCommands:       {histogram, "Commands that share one Raft entry.", nil, countBuckets},
+	StorageFlushSeconds: {histogram, "Time of one flush of a memtable to its shard file.", nil, flushBuckets},
 
-	MemtableBytes:     {gauge, "Bytes that memtables take.", nil, nil},
-	SeriesHeld:        {gauge, "Series of all replicas on this node.", nil, nil},
-	ProposalsQueued:   {gauge, "Commands waiting to be proposed.", nil, nil},
-	HTTPBodyBytesHeld: {gauge, "Bytes reserved for the bodies of writes being read.", nil, nil},
+	MemtableBytes: {gauge, "Bytes that memtables take.", nil, nil},
 }
