@@ -81,9 +81,9 @@ func options() []cli.Option {
 	return list
 }
 
-// loadConfig resolves flag > environment > file > default and checks every value. Errors are of kind
+// LoadConfig resolves flag > environment > file > default and checks every value. Errors are of kind
 // Invalid and name the option. An empty value counts as unset.
-func loadConfig(flags map[string]string, getenv func(string) string) (Config, error) {
+func LoadConfig(flags map[string]string, getenv func(string) string) (Config, error) {
 	merged := map[string]string{}
 	path := flags[configFile]
 	if path == "" {

@@ -11,7 +11,7 @@ import (
 )
 
 func load(environment, flags map[string]string) (Config, error) {
-	return loadConfig(flags, func(name string) string { return environment[name] })
+	return LoadConfig(flags, func(name string) string { return environment[name] })
 }
 
 func write(t *testing.T, content string) string {

@@ -19,3 +19,17 @@ func newLogger(c Config, out io.Writer) (zerolog.Logger, error) {
 	}
 	return zerolog.New(out).Level(level).With().Timestamp().Str("node", c.NodeID).Logger(), nil
 }
+
+// MarshalZerologObject logs the configuration, without the secret.
+func (c Config) MarshalZerologObject(e *zerolog.Event) {
+	e.Str("node_id", c.NodeID).
+		Str("listen", c.listenAddr()).
+		Str("data_dir", c.DataDir).
+		Int("shards", c.Shards).
+		Int("metric_spread", c.MetricSpread).
+		Str("storage", c.Storage).
+		Stringer("duckdb_memory_limit", c.DuckDBMemory).
+		Stringer("memtable_memory_limit", c.MemtableMemory).
+		Int("duckdb_threads", c.DuckDBThreads).
+		Str("log_level", c.LogLevel)
+}

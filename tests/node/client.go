@@ -27,8 +27,11 @@ type Answer struct {
 }
 
 // NewClient returns a client of p that keeps up to connections open.
-func (p *Process) NewClient(connections int) *Client {
-	return &Client{url: p.URL, http: &http.Client{
+func (p *Process) NewClient(connections int) *Client { return NewClient(p.URL, connections) }
+
+// NewClient returns a client of the server at url that keeps up to connections open.
+func NewClient(url string, connections int) *Client {
+	return &Client{url: url, http: &http.Client{
 		Timeout: time.Minute,
 		Transport: &http.Transport{
 			MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections, MaxIdleConns: connections, DisableCompression: true,

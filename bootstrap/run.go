@@ -1,0 +1,49 @@
+package bootstrap
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/raftmetrics/raftmetrics/adapters/cli"
+)
+
+// Run executes the program's arguments (without its name) and returns the exit code. The end of ctx
+// stops a running server in order.
+func Run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	return cli.Run(ctx, args, cli.Program{
+		Options: options(),
+		Version: version(),
+		Serve: func(ctx context.Context, flags map[string]string) error {
+			c, err := LoadConfig(flags, getenv)
+			if err != nil {
+				return err
+			}
+			return serve(ctx, c, stderr)
+		},
+		Health: func(ctx context.Context, flags map[string]string, out io.Writer) error {
+			c, err := LoadConfig(flags, getenv)
+			if err != nil {
+				return err
+			}
+			return cli.Probe(ctx, c.localURL(), string(c.AuthToken), out)
+		},
+	}, stdout, stderr)
+}
+
+// serve runs a node until ctx ends.
+func serve(ctx context.Context, c Config, stderr io.Writer) error {
+	logger, err := newLogger(c, stderr)
+	if err != nil {
+		return err
+	}
+	logger.Info().Object("config", c).Str("version", version()).Msg("starting")
+	if c.development {
+		logger.Warn().Msg("no AUTH_TOKEN is set: listening on loopback only, with the documented development token")
+	}
+	node, err := NewNode(ctx, c, logger)
+	if err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	return node.Run(ctx)
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/raftmetrics/raftmetrics/tests/node"
+)
+
+// The shape of the load: each batch is batchTimes observations of every series of a client.
+const (
+	batchClients = 4
+	batchSamples = 10_000
+	batchMetrics = 5
+	batchHosts   = 50
+	batchTimes   = batchSamples / (batchMetrics * batchHosts)
+)
+
+var loadBegin = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// template is a JSON body whose timestamps, all of one width, are overwritten for each batch: a client
+// that shares the processors with the server should not spend them on printing.
+type template struct {
+	body []byte
+	at   [][]int // of each of batchTimes: where its timestamps stand
+}
+
+func newTemplate(client int) *template {
+	t := &template{at: make([][]int, batchTimes)}
+	var b strings.Builder
+	separator := "["
+	for m := range batchMetrics {
+		for h := range batchHosts {
+			for k := range batchTimes {
+				fmt.Fprintf(&b, `%s{"metric_name":"metric_%d","tags":{"host":"host-%d-%d"},"value":%.2f,"timestamp":"`, separator, m, client, h, float64(k)*1.25+float64(h))
+				t.at[k] = append(t.at[k], b.Len())
+				b.WriteString(loadBegin.Format(time.RFC3339) + `"}`)
+				separator = ","
+			}
+		}
+	}
+	b.WriteString("]")
+	t.body = []byte(b.String())
+	return t
+}
+
+// batch returns the body of a client's n-th batch; it is valid until the next call.
+func (t *template) batch(n int) string {
+	for k, places := range t.at {
+		text := loadBegin.Add(time.Duration(n*batchTimes+k) * 10 * time.Second).Format(time.RFC3339)
+		for _, place := range places {
+			copy(t.body[place:], text)
+		}
+	}
+	return unsafe.String(&t.body[0], len(t.body))
+}
+
+// measureJSON sends batches as JSON over HTTP.
+func measureJSON(ctx context.Context, o options, folder string, out io.Writer) error {
+	_, _ = fmt.Fprintln(out, "JSON batches over HTTP\tsamples\tsamples/s\tserver CPU s/million\tpeak RSS MiB\tp50\tstop\t")
+	server, err := node.Start(ctx, o.binary, folder, "LOG_LEVEL=warn")
+	if err != nil {
+		return err
+	}
+	defer server.Kill()
+	client := server.NewClient(batchClients)
+	defer client.Close()
+	batches := o.samples / batchSamples / batchClients
+	latencies := make([][]time.Duration, batchClients)
+	errs := make([]error, batchClients)
+	began := time.Now()
+	var wg sync.WaitGroup
+	for i := range batchClients {
+		wg.Go(func() {
+			t := newTemplate(i)
+			for n := 0; n < batches && errs[i] == nil; n++ {
+				body, sent := t.batch(n), time.Now()
+				a, err := client.Do(ctx, http.MethodPost, "/metrics", body)
+				if err == nil && a.Status != http.StatusCreated {
+					err = fmt.Errorf("status %d: %s", a.Status, a.Body)
+				}
+				latencies[i], errs[i] = append(latencies[i], time.Since(sent)), err
+			}
+		})
+	}
+	wg.Wait()
+	elapsed := time.Since(began)
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	samples := batches * batchSamples * batchClients
+	if err := checkCount(ctx, client, samples); err != nil {
+		return err
+	}
+	peak, err := peakRSS(server.PID())
+	if err != nil {
+		return err
+	}
+	stopping := time.Now()
+	code, err := server.Stop()
+	if err == nil && code != 0 {
+		err = fmt.Errorf("the server ended with exit code %d:\n%s", code, server.Log())
+	}
+	_, _ = fmt.Fprintf(out, "\t%d\t%.0f\t%.2f\t%d\t%v\t%v\t\n", samples, float64(samples)/elapsed.Seconds(),
+		server.CPU().Seconds()/float64(samples)*1e6, peak>>20, median(latencies), time.Since(stopping).Round(time.Millisecond))
+	return err
+}
+
+// checkCount makes sure that what was measured is what was stored.
+func checkCount(ctx context.Context, client *node.Client, want int) error {
+	total := 0
+	for m := range batchMetrics {
+		var answer node.Aggregate
+		if err := client.Get(ctx, "/aggregate", &answer, "metric", fmt.Sprintf("metric_%d", m), "agg", "count"); err != nil {
+			return err
+		}
+		total += int(*answer.Aggregations["count"])
+	}
+	if total != want {
+		return fmt.Errorf("%d samples are stored, want %d", total, want)
+	}
+	return nil
+}
+
+// peakRSS returns the most resident memory that a process had, in bytes (Linux only).
+func peakRSS(pid int) (int64, error) {
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(content)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, errors.New("no VmHWM in the process's status")
+}

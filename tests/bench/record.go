@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/pprof"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/raftmetrics/raftmetrics/bootstrap"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
+	"github.com/raftmetrics/raftmetrics/ports/inbound"
+	"github.com/raftmetrics/raftmetrics/tests/node"
+)
+
+// measureRecord gives decoded batches to the ingest use case of a node in this process, with its Raft log
+// and DuckDB files on disk, and then asks over HTTP whether all of it is there.
+func measureRecord(ctx context.Context, o options, folder string, out io.Writer) (err error) {
+	_, _ = fmt.Fprintln(out, "decoded batches into Record\tsamples\tsamples/s\tCPU s/million\tpeak RSS MiB\tp50\t")
+	config, err := bootstrap.LoadConfig(map[string]string{"DATA_DIR": folder, "PORT": "0", "LOG_LEVEL": "warn"}, func(string) string { return "" })
+	if err != nil {
+		return err
+	}
+	n, err := bootstrap.NewNode(ctx, config, zerolog.New(os.Stderr).Level(zerolog.WarnLevel))
+	if err != nil {
+		return err
+	}
+	running, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- n.Run(running) }()
+	defer func() {
+		stop()
+		err = errors.Join(err, <-ended)
+	}()
+	client := node.NewClient("http://"+n.Addr().String(), 1)
+	defer client.Close()
+	if o.cpu != "" {
+		f, err := os.Create(o.cpu)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	cpu, began := processCPU(), time.Now()
+	batches := o.samples / batchSamples / batchClients
+	latencies, err := record(ctx, n.Recorder(), batches)
+	if err != nil {
+		return err
+	}
+	elapsed := time.Since(began)
+	cpu = processCPU() - cpu
+	samples := batches * batchSamples * batchClients
+	if err := checkCount(ctx, client, samples); err != nil {
+		return err
+	}
+	peak, err := peakRSS(os.Getpid())
+	_, _ = fmt.Fprintf(out, "\t%d\t%.0f\t%.2f\t%d\t%v\t\n", samples, float64(samples)/elapsed.Seconds(),
+		cpu.Seconds()/float64(samples)*1e6, peak>>20, median(latencies))
+	return err
+}
+
+// record lets every client send its batches and returns how long each took.
+func record(ctx context.Context, recorder inbound.Recorder, batches int) ([][]time.Duration, error) {
+	latencies := make([][]time.Duration, batchClients)
+	errs := make([]error, batchClients)
+	var wg sync.WaitGroup
+	for i := range batchClients {
+		wg.Go(func() {
+			series, err := seriesOf(i)
+			if err != nil {
+				errs[i] = err
+				return
+			}
+			observations := make([]metric.Observation, 0, batchSamples)
+			for n := 0; n < batches && errs[i] == nil; n++ {
+				observations, errs[i] = observe(observations[:0], series, n)
+				if errs[i] != nil {
+					return
+				}
+				sent := time.Now()
+				_, errs[i] = recorder.Record(ctx, inbound.RecordRequest{Observations: observations})
+				latencies[i] = append(latencies[i], time.Since(sent))
+			}
+		})
+	}
+	wg.Wait()
+	return latencies, errors.Join(errs...)
+}
+
+// seriesOf builds the series that the JSON template of the client names.
+func seriesOf(client int) ([]metric.Series, error) {
+	var all []metric.Series
+	for m := range batchMetrics {
+		name, err := metric.NewName(fmt.Sprintf("metric_%d", m))
+		if err != nil {
+			return nil, err
+		}
+		for h := range batchHosts {
+			tags, err := metric.NewTags([]metric.Tag{{Key: "host", Value: fmt.Sprintf("host-%d-%d", client, h)}})
+			if err != nil {
+				return nil, err
+			}
+			s, err := metric.NewSeries(name, tags)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, s)
+		}
+	}
+	return all, nil
+}
+
+// observe fills the n-th batch: batchTimes samples of every series.
+func observe(into []metric.Observation, series []metric.Series, n int) ([]metric.Observation, error) {
+	for h, s := range series {
+		for k := range batchTimes {
+			at, err := metric.TimestampOf(loadBegin.Add(time.Duration(n*batchTimes+k) * 10 * time.Second))
+			if err != nil {
+				return nil, err
+			}
+			o, err := metric.NewObservationAt(s, at, float64(k)*1.25+float64(h%batchHosts))
+			if err != nil {
+				return nil, err
+			}
+			into = append(into, o)
+		}
+	}
+	return into, nil
+}
+
+// processCPU returns the processor time that this process used so far.
+func processCPU() time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return 0
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+func median(latencies [][]time.Duration) time.Duration {
+	all := slices.Concat(latencies...)
+	slices.Sort(all)
+	return all[len(all)/2].Round(10 * time.Microsecond)
+}
