@@ -85,7 +85,8 @@ type Snapshot struct {
 }
 
 // FetchSnapshot asks to fetch the data that a MsgSnap message describes. It is answered by
-// SnapshotFetched, or by nothing when fetching failed.
+// SnapshotFetched, or by nothing when fetching failed: the snapshot will be offered again. While one is
+// being fetched other such effects of the group are to be ignored.
 type FetchSnapshot struct{ Message *raftpb.Message }
 
 // InstallSnapshot switches the state machine to a snapshot whose data was fetched. It is answered by

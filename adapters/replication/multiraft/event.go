@@ -75,7 +75,8 @@ type SnapshotInstalled struct {
 	LogTime time.Duration
 }
 
-// SnapshotSent says how the transfer of a snapshot that was sent to a replica ended.
+// SnapshotSent says how the transfer of a snapshot that was sent to a replica ended. It makes up for
+// lost time only: snapshots that are not taken are offered again.
 type SnapshotSent struct {
 	To     uint64
 	Failed bool

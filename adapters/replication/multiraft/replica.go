@@ -69,7 +69,8 @@ type Replica struct {
 	commit    uint64
 	applied   uint64
 	settled   bool
-	leaderAge time.Duration // when the group was last seen with a leader
+	leaderAge time.Duration            // when the group was last seen with a leader
+	heard     map[uint64]time.Duration // when other replicas were last heard
 
 	// logTime is the replicated clock. A settled leader stamps base plus what passed since.
 	logTime struct {
@@ -111,6 +112,7 @@ func NewReplica(c ReplicaConfig) (_ *Replica, err error) {
 	r := &Replica{
 		group: c.Group, id: rec.Stored.Identity.ReplicaID, limits: c.Limits, confState: confState,
 		term: rec.Stored.HardState.GetTerm(), commit: rec.Stored.HardState.GetCommit(), applied: rec.Applied.Index,
+		heard: map[uint64]time.Duration{},
 	}
 	r.confIndex = rec.Applied.Index
 	r.logTime.seen = rec.Applied.LogTime
@@ -234,10 +236,16 @@ func (r *Replica) tick(count int, out *Effects) {
 	}
 	r.expireProposals(out)
 	r.reviewReads(count, out)
+	r.repeatSnapshots(count)
 }
 
-// receive takes a message of another replica.
+// receive takes a message of another replica. One for an earlier replica of the group here is dropped.
 func (r *Replica) receive(m *raftpb.Message, out *Effects) {
+	from := m.GetFrom()
+	if m.GetTo() != r.id || from == r.id || from == raft.None || raft.IsLocalMsgTarget(from) {
+		return
+	}
+	r.heard[from] = r.now
 	switch m.GetType() {
 	case raftpb.MsgProp:
 		// Only this replica's own proposals may enter its log: their answers are found by order.

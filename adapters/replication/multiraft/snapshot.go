@@ -6,10 +6,18 @@ import (
 	"go.etcd.io/raft/v3/tracker"
 )
 
+// snapshotRepeatTicks is how often a leader offers a snapshot anew to a follower that still needs it.
+const snapshotRepeatTicks = 50
+
+// silentAfter is how long a follower may be silent before the log is not kept for it any more. (Raft's
+// own note of who is active is wiped at every quorum check.)
+const silentAfter = 2 * electionTicks * TickInterval
+
 // snapshots are what is known of the group's snapshots.
 type snapshots struct {
 	made       Snapshot         // newest that may be offered; Index 0: none
 	wanted     bool             // raft asked for one since the last Step
+	age        int              // ticks since repeatSnapshots looked
 	installing *InstallSnapshot // from the log's reset on until the state machine is switched
 }
 
@@ -93,6 +101,26 @@ func (r *Replica) snapshotSent(e SnapshotSent) {
 	r.node.ReportSnapshot(e.To, status)
 }
 
+// repeatSnapshots offers snapshots again: raft waits for ever when the message, the transfer or the
+// news of its failure is lost. A follower that is fetching one ignores the offer.
+func (r *Replica) repeatSnapshots(ticks int) {
+	s := &r.snapshots
+	s.age += ticks
+	if s.age < snapshotRepeatTicks || r.role != raft.StateLeader || r.alone() {
+		return
+	}
+	s.age = 0
+	var waiting []uint64
+	r.node.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
+		if p.State == tracker.StateSnapshot {
+			waiting = append(waiting, id)
+		}
+	})
+	for _, id := range waiting {
+		r.node.ReportSnapshot(id, raft.SnapshotFailure)
+	}
+}
+
 // truncate drops the log up to the durable index, less a bounded part that followers may still need.
 func (r *Replica) truncate(durable uint64, out *Effects) {
 	to := min(durable, r.applied)
@@ -122,7 +150,7 @@ func (r *Replica) needed(floor uint64) uint64 {
 	}
 	least := r.applied
 	r.node.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
-		if id == r.id || !p.RecentActive {
+		if heard, ever := r.heard[id]; id == r.id || !ever || r.now-heard > silentAfter {
 			return
 		}
 		has := p.Match
