@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"unsafe"
 
 	"github.com/raftmetrics/raftmetrics/domain/aggregate"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
@@ -112,9 +113,11 @@ func testNoAliasing(t env) {
 	key := []byte(`cpu{host="a"}`)
 	want := []sample{{seriesOf(t, string(key)), 1, 2}}
 	c := columnsOf(want)
+	c.Keys[0] = unsafe.String(unsafe.SliceData(key), len(key))
 	if err := s.store.Append(s.ctx, 0, c); err != nil {
 		t.Fatalf("Append: %v", err)
 	}
+	copy(key, "overwritten!") // As a decoder does that reads the next command into the same buffer.
 	c.Keys[0], c.Series[0], c.Timestamps[0], c.Values[0] = "other", 9, 99, 99
 	state := s.cut(0, 3)
 	state.Machine[0], state.Membership[0] = 77, 77

@@ -28,11 +28,14 @@ func testConcurrency(t env) {
 	batches := make([][]sample, loadBatches)
 	for b := range batches {
 		for i := range loadBatchSamples {
-			key := fmt.Sprintf(`m{h="%d"}`, i+b/10)
+			key := fmt.Sprintf(`m{h="%d",load="yes"}`, i+b/10)
 			batches[b] = append(batches[b], sample{seriesOf(t, key), int64(b*7919%loadBatches) * second, 1})
 		}
 	}
-	l := &load{store: s.store, plain: s.query(aggregate.QuerySpec{Metric: nameOf(t, "m")}), grouped: s.query(rampSpec(t))}
+	matched := aggregate.QuerySpec{Metric: nameOf(t, "m"), Matchers: matchersOf(t, metric.Tag{Key: "load", Value: "yes"})}
+	l := &load{store: s.store, queries: []aggregate.Query{
+		s.query(aggregate.QuerySpec{Metric: nameOf(t, "m")}), s.query(rampSpec(t)), s.query(matched),
+	}}
 	g, ctx := errgroup.WithContext(s.ctx)
 	cuts := make(chan struct{}, 1)
 	g.Go(func() error { return l.append(ctx, batches, cuts) })
@@ -56,10 +59,10 @@ func testConcurrency(t env) {
 }
 
 type load struct {
-	store          Store
-	plain, grouped aggregate.Query
-	begun, done    atomic.Uint64 // samples whose append began, and is acknowledged
-	finished       atomic.Bool
+	store       Store
+	queries     []aggregate.Query // which read all samples, each in its way
+	begun, done atomic.Uint64     // samples whose append began, and is acknowledged
+	finished    atomic.Bool
 }
 
 func (l *load) append(ctx context.Context, batches [][]sample, cuts chan<- struct{}) error {
@@ -93,10 +96,7 @@ func (l *load) flush(ctx context.Context, cuts <-chan struct{}) error {
 
 func (l *load) read(ctx context.Context) error {
 	for round := 0; !l.finished.Load(); round++ {
-		q := l.plain
-		if round%2 == 1 {
-			q = l.grouped
-		}
+		q := l.queries[round%len(l.queries)]
 		low := l.done.Load()
 		table, err := l.store.Partials(ctx, []shard.ID{0}, q)
 		high := l.begun.Load()

@@ -41,7 +41,8 @@ const (
 // Options configure a Store. The zero Options is usable.
 type Options struct {
 	// Disk is what a Flush writes to and Open reads; nil means one of the Store's own, so that the
-	// data lives as long as the Store, and comes back only as far as the log is replayed.
+	// data lives as long as the Store. The log must not live longer than the Disk, for a Flush lets
+	// it be truncated.
 	Disk *Disk
 	// BytesMax bounds the memory for samples and series of all shards; 0 means BytesMaxDefault.
 	BytesMax int64
