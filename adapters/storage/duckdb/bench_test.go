@@ -276,3 +276,36 @@ func ask(b *testing.B, s *duckdb.Store, q aggregate.Query) {
 	}
 	b.ReportMetric(float64((cpu(b)-before).Microseconds())/1000/float64(b.N), "cpu-ms/op")
 }
+
+// BenchmarkOpenSeries measures opening a shard of 100,000 series.
+func BenchmarkOpenSeries(b *testing.B) {
+	n := newNode(b, duckdb.Options{})
+	store, err := duckdb.New(n.options)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := store.Open(b.Context(), 0); err != nil {
+		b.Fatal(err)
+	}
+	for index := range uint64(3) {
+		if err := store.Append(b.Context(), 0, columns(100_000, 100_000, index)); err != nil {
+			b.Fatal(err)
+		}
+		store.Cut(0, outbound.AppliedState{Index: index})
+		if _, err := store.Flush(b.Context(), 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		if err := store.Close(); err != nil {
+			b.Fatal(err)
+		}
+		if store, err = duckdb.New(n.options); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := store.Open(b.Context(), 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+	_ = store.Close()
+}

@@ -272,3 +272,21 @@ func probe(t *testing.T, s *duckdb.Store) (string, error) {
 	}
 	return "", errors.Join(errors.New("not Corrupt"), err)
 }
+
+// named asks for one metric by the tag of the same name, filtered by it too.
+func named(t *testing.T, text string) aggregate.Query {
+	t.Helper()
+	name, err := metric.NewName(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	matchers, err := metric.NewMatchers([]metric.Tag{{Key: text, Value: text}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := aggregate.NewQuery(aggregate.QuerySpec{Metric: name, Matchers: matchers, GroupBy: []string{text}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}

@@ -29,11 +29,22 @@ func classify(ctx context.Context, err error) error {
 		return err
 	case e.IsFatal():
 		return fault.Wrap(err, fault.Internal, "storage_failed", "the storage of this node failed; it must be started again")
+	case strings.Contains(e.Error(), "No space left"):
+		return errDiskFull.WithCause(err)
 	case e.IsOutOfMemory():
 		return fault.Wrap(err, fault.Unprocessable, "query_memory",
 			"the query needs more memory than DUCKDB_MEMORY_LIMIT; ask for fewer groups, wider windows or a shorter range")
 	}
 	return err
+}
+
+// errDiskFull is for writes that meet the end of the disk, which the gate should have kept away.
+var errDiskFull = fault.New(fault.DiskFull, "disk_full", "the disk is full; free some space")
+
+// isDetached reports that a file must be attached again.
+func isDetached(err error) bool {
+	var e *engine.Error
+	return errors.As(err, &e) && e.IsDetached()
 }
 
 // isDamage reports that DuckDB read something that fails its check.

@@ -2,6 +2,7 @@ package duckdb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -30,13 +31,19 @@ func (s *Store) Flush(ctx context.Context, id shard.ID) (uint64, error) {
 	if cut == nil {
 		return durable, nil
 	}
-	err = s.flushes.with(running, func(c *engine.Conn) error { return r.write(running, c, *cut, frozen) })
+	err = s.flushes.with(running, func(c *engine.Conn) error {
+		err := r.write(running, c, *cut, frozen)
+		if isDetached(err) {
+			// The samples are still in memory, to be written again to the file as it was before.
+			err = errors.Join(err, s.reattach(running, c, r))
+		}
+		return err
+	})
 	if err != nil {
-		err = classify(running, err)
 		if isDamage(err) {
 			err = corrupt(id, err)
 		}
-		return durable, fmt.Errorf("flush shard %d: %w", id, err)
+		return durable, fmt.Errorf("flush shard %d: %w", id, classify(running, err))
 	}
 	if len(frozen) > 0 {
 		r.table.Drop(frozen[len(frozen)-1].Last())
@@ -66,18 +73,17 @@ func (r *replica) settle(state *outbound.AppliedState) {
 // write makes cut and frozen durable. A flush before may have failed after its commit: what the
 // file says it has is not written again.
 func (r *replica) write(ctx context.Context, c *engine.Conn, cut outbound.AppliedState, frozen []*memtable.Generation) error {
-	var done written
 	err := c.Transact(ctx, func() error {
 		stored, err := readState(ctx, c, r.catalog)
 		if err != nil {
 			return err
 		}
 		fresh := slices.DeleteFunc(slices.Clone(frozen), func(g *memtable.Generation) bool { return g.Last() <= stored.generation })
-		if done, err = r.writeGenerations(ctx, c, fresh); err != nil {
-			return err
-		}
 		record := stateRecord{AppliedState: cut, generation: stored.generation}
 		if len(fresh) > 0 {
+			if err := writeGenerations(ctx, c, r.catalog, fresh); err != nil {
+				return err
+			}
 			record.generation = fresh[len(fresh)-1].Last()
 		}
 		return writeState(ctx, c, r.catalog, record)
@@ -85,18 +91,12 @@ func (r *replica) write(ctx context.Context, c *engine.Conn, cut outbound.Applie
 	if err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
-	r.stored.Add(int64(done.samples))
-	r.flush.series = max(r.flush.series, done.series)
-	r.flush.metrics = max(r.flush.metrics, done.metrics)
-	r.flush.newestRows = done.newestRows
+	r.stored.Store(true)
 	if err := checkpoint(ctx, c, r.catalog); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
 	return nil
 }
-
-// written is what a transaction changed, to be remembered once it is committed.
-type written struct{ samples, series, metrics, newestRows int }
 
 // newest is the newest sample of a series within one flush.
 type newest struct {
@@ -104,55 +104,48 @@ type newest struct {
 	point  memtable.Point
 }
 
-func (r *replica) writeGenerations(ctx context.Context, c *engine.Conn, generations []*memtable.Generation) (written, error) {
-	w := written{newestRows: r.flush.newestRows}
-	if len(generations) == 0 {
-		return w, nil
-	}
+func writeGenerations(ctx context.Context, c *engine.Conn, catalog string, generations []*memtable.Generation) error {
 	last := generations[len(generations)-1]
 	list, gen := last.Series(), int64(last.Last())
-	observed, samples, err := writeSamples(ctx, c, r.catalog, generations)
+	before, err := countRows(ctx, c, catalog)
 	if err != nil {
-		return w, fmt.Errorf("samples: %w", err)
+		return err
 	}
-	w.samples, w.series = samples, list.Len()
-	if w.metrics, err = r.writeSeries(ctx, c, list); err != nil {
-		return w, fmt.Errorf("series: %w", err)
+	observed, err := writeSamples(ctx, c, catalog, generations)
+	if err != nil {
+		return fmt.Errorf("samples: %w", err)
 	}
-	err = appendRows(ctx, c, r.catalog, "newest", len(observed), func(b engine.Batch, row, i int) {
+	if err := writeSeries(ctx, c, catalog, list, before); err != nil {
+		return fmt.Errorf("series: %w", err)
+	}
+	err = appendRows(ctx, c, catalog, "newest", len(observed), func(b engine.Batch, row, i int) {
 		n := observed[i]
 		b.Int64s(0)[row], b.Int64s(1)[row], b.Float64s(2)[row], b.Int64s(3)[row] = int64(n.series), n.point.At, n.point.Value, gen
 	})
-	if err != nil {
-		return w, fmt.Errorf("newest samples: %w", err)
+	if err == nil && before.newest+len(observed) > newestRowsPerSeries*max(list.Len(), engine.RowsMax()) {
+		err = compactNewest(ctx, c, catalog)
 	}
-	w.newestRows += len(observed)
-	return w, r.compactNewest(ctx, c, &w)
+	if err != nil {
+		return fmt.Errorf("newest samples: %w", err)
+	}
+	return nil
 }
 
 // newestRowsPerSeries bounds how many rows of newest samples a file keeps for each series.
 const newestRowsPerSeries = 4
 
-// compactNewest drops the rows of newest samples that later ones replace, when they are many.
-func (r *replica) compactNewest(ctx context.Context, c *engine.Conn, w *written) error {
-	if w.newestRows <= newestRowsPerSeries*max(w.series, engine.RowsMax()) {
-		return nil
-	}
-	table := r.catalog + ".newest"
-	if err := c.Exec(ctx, "DELETE FROM "+table+" WHERE rowid NOT IN (SELECT arg_max(rowid, {'ts': ts, 'gen': gen}) FROM "+table+" GROUP BY series_id)"); err != nil {
-		return fmt.Errorf("compact newest samples: %w", err)
-	}
-	return c.Query(ctx, "SELECT count(*) FROM "+table, nil, func(chunk engine.Chunk) error {
-		w.newestRows = int(chunk.Int64s(0)[0])
-		return nil
-	})
+// compactNewest drops the rows of newest samples that later ones replace.
+func compactNewest(ctx context.Context, c *engine.Conn, catalog string) error {
+	table := catalog + ".newest"
+	return c.Exec(ctx, "DELETE FROM "+table+
+		" WHERE rowid NOT IN (SELECT arg_max(rowid, {'ts': ts, 'gen': gen}) FROM "+table+" GROUP BY series_id)")
 }
 
 // writeSamples appends one run: all samples by metric, series and time, ties in the order of the log.
-func writeSamples(ctx context.Context, c *engine.Conn, catalog string, generations []*memtable.Generation) ([]newest, int, error) {
+func writeSamples(ctx context.Context, c *engine.Conn, catalog string, generations []*memtable.Generation) ([]newest, error) {
 	a, err := c.Appender(catalog, "samples")
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	last := generations[len(generations)-1]
 	w := sampleWriter{ctx: ctx, appender: a, list: last.Series(), generation: int64(last.Last())}
@@ -164,7 +157,7 @@ func writeSamples(ctx context.Context, c *engine.Conn, catalog string, generatio
 	if e := a.Close(ctx, err == nil); err == nil {
 		err = e
 	}
-	return w.observed, w.samples, err
+	return w.observed, err
 }
 
 // sampleWriter fills batches of samples.
@@ -174,7 +167,6 @@ type sampleWriter struct {
 	list       catalogue.List
 	generation int64
 	observed   []newest
-	samples    int
 
 	rows                                int
 	metricID, seriesID, at, generations []int64
@@ -188,7 +180,6 @@ func (w *sampleWriter) next() {
 }
 
 func (w *sampleWriter) flush() error {
-	w.samples += w.rows
 	err := w.appender.Append(w.ctx, w.rows)
 	w.next()
 	return err
@@ -215,25 +206,22 @@ func (w *sampleWriter) series(id catalogue.SeriesID, points []memtable.Point) er
 }
 
 // writeSeries appends the series that the file does not have, and their metrics.
-func (r *replica) writeSeries(ctx context.Context, c *engine.Conn, list catalogue.List) (metrics int, err error) {
-	first := r.flush.series
+func writeSeries(ctx context.Context, c *engine.Conn, catalog string, list catalogue.List, before rowCounts) error {
 	var names []string
-	metrics = r.flush.metrics
-	err = appendRows(ctx, c, r.catalog, "series", max(0, list.Len()-first), func(b engine.Batch, row, i int) {
-		series, metric := list.At(catalogue.SeriesID(first + i))
-		b.Int64s(0)[row], b.Int64s(1)[row] = int64(first+i), int64(metric)
+	err := appendRows(ctx, c, catalog, "series", max(0, list.Len()-before.series), func(b engine.Batch, row, i int) {
+		id := before.series + i
+		series, metric := list.At(catalogue.SeriesID(id))
+		b.Int64s(0)[row], b.Int64s(1)[row] = int64(id), int64(metric)
 		b.SetText(2, row, series.Key())
-		if int(metric) == metrics {
+		if int(metric) == before.metrics+len(names) {
 			names = append(names, series.Name().String())
-			metrics++
 		}
 	})
 	if err != nil {
-		return 0, err
+		return err
 	}
-	known := r.flush.metrics
-	return metrics, appendRows(ctx, c, r.catalog, "metrics", len(names), func(b engine.Batch, row, i int) {
-		b.Int64s(0)[row] = int64(known + i)
+	return appendRows(ctx, c, catalog, "metrics", len(names), func(b engine.Batch, row, i int) {
+		b.Int64s(0)[row] = int64(before.metrics + i)
 		b.SetText(1, row, names[i])
 	})
 }

@@ -77,8 +77,8 @@ func (s *Store) open(ctx context.Context, c *engine.Conn, id shard.ID) (*replica
 	if err := f.clean(generation); err != nil {
 		return nil, none, fmt.Errorf("remove leftovers: %w", err)
 	}
-	r := &replica{id: id, catalog: catalogName(id, generation)}
-	state, err := s.attach(ctx, c, r, f, generation)
+	r := &replica{id: id, generation: generation, catalog: catalogName(id, generation)}
+	state, err := s.attach(ctx, c, r, f)
 	if err != nil {
 		if e := detach(ctx, c, r.catalog); e != nil {
 			err = errors.Join(err, e)
@@ -124,9 +124,9 @@ func (s *Store) create(ctx context.Context, c *engine.Conn, id shard.ID) (uint64
 
 // attach opens the file of a generation and rebuilds what memory holds of it. DuckDB may end the
 // process over a damaged file, so a note tells the next start.
-func (s *Store) attach(ctx context.Context, c *engine.Conn, r *replica, f folder, generation uint64) (outbound.AppliedState, error) {
+func (s *Store) attach(ctx context.Context, c *engine.Conn, r *replica, f folder) (outbound.AppliedState, error) {
 	none := outbound.AppliedState{}
-	if _, err := os.Stat(f.file(generation)); err != nil {
+	if _, err := os.Stat(f.file(r.generation)); err != nil {
 		return none, corrupt(r.id, err)
 	}
 	if err := f.markOpening(); errors.Is(err, errOpenings) {
@@ -134,7 +134,7 @@ func (s *Store) attach(ctx context.Context, c *engine.Conn, r *replica, f folder
 	} else if err != nil {
 		return none, fmt.Errorf("mark the opening: %w", err)
 	}
-	state, err := s.load(ctx, c, r, f.file(generation))
+	state, err := s.load(ctx, c, r, f.file(r.generation))
 	if e := f.unmarkOpening(); e != nil {
 		return none, errors.Join(err, fmt.Errorf("unmark the opening: %w", e))
 	}
@@ -169,12 +169,13 @@ func (s *Store) load(ctx context.Context, c *engine.Conn, r *replica, file strin
 	if err := loadNewest(ctx, c, r); err != nil {
 		return none, err
 	}
-	err = c.Query(ctx, "SELECT count(*) FROM "+r.catalog+".samples", nil, func(chunk engine.Chunk) error {
-		r.stored.Store(chunk.Int64s(0)[0])
-		return nil
-	})
+	rows, err := countRows(ctx, c, r.catalog)
+	if err != nil {
+		return none, err
+	}
+	r.stored.Store(rows.samples > 0)
 	r.mu.durable = state.Index
-	return state.AppliedState, err
+	return state.AppliedState, nil
 }
 
 // checkIdentity refuses a file that belongs elsewhere.
@@ -225,24 +226,22 @@ func loadSeries(ctx context.Context, c *engine.Conn, r *replica) error {
 		if _, got := list.At(catalogue.SeriesID(i)); int64(got) != want {
 			return fmt.Errorf("series %d has metric %d: %w", i, want, errContent)
 		}
-		r.flush.metrics = max(r.flush.metrics, int(want)+1)
 	}
-	r.flush.series = len(keys)
 	return nil
 }
 
 // loadNewest rebuilds the newest sample of every series: each flush wrote one for each series it
 // had, in the order of the log.
 func loadNewest(ctx context.Context, c *engine.Conn, r *replica) error {
+	series := int64(r.table.Series().Len())
 	err := c.Query(ctx, "SELECT series_id, ts, value FROM "+r.catalog+".newest ORDER BY gen", nil, func(chunk engine.Chunk) error {
 		ids, times, values := chunk.Int64s(0), chunk.Int64s(1), chunk.Float64s(2)
 		for row, id := range ids {
-			if id < 0 || id >= int64(r.flush.series) {
+			if id < 0 || id >= series {
 				return fmt.Errorf("newest sample of series %d: %w", id, errContent)
 			}
 			r.table.Observe(catalogue.SeriesID(id), memtable.Point{At: times[row], Value: values[row]})
 		}
-		r.flush.newestRows += len(ids)
 		return nil
 	})
 	if err != nil {

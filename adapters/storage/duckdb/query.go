@@ -1,8 +1,10 @@
 package duckdb
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
 	"github.com/raftmetrics/raftmetrics/adapters/storage/memtable"
@@ -39,7 +41,7 @@ func (s *Store) Partials(ctx context.Context, shards []shard.ID, q aggregate.Que
 		if err := src.view.AddTo(running, b); err != nil {
 			return aggregate.Table{}, fmt.Errorf("read shard %d: %w", src.replica.id, err)
 		}
-		if src.replica.stored.Load() > 0 && len(src.view.Selected()) > 0 {
+		if src.replica.stored.Load() && len(src.view.Selected()) > 0 {
 			files = append(files, src)
 		}
 	}
@@ -52,14 +54,34 @@ func (s *Store) Partials(ctx context.Context, shards []shard.ID, q aggregate.Que
 }
 
 func (s *Store) addFiles(ctx context.Context, q aggregate.Query, files []source, b *aggregate.Builder) error {
-	return s.queries.with(ctx, func(c *engine.Conn) error {
-		p := newPlan(q, files)
-		err := c.Query(ctx, p.text(), p.args, func(chunk engine.Chunk) error { return p.add(chunk, b) })
-		if err != nil && isDamage(err) {
-			err = findDamage(ctx, c, q, files, err)
+	slices.SortFunc(files, func(a, b source) int { return cmp.Compare(a.replica.id, b.replica.id) })
+	err := s.queries.with(ctx, func(c *engine.Conn) error {
+		err := runPlan(ctx, c, q, files, b)
+		if !isDetached(err) {
+			return err
 		}
-		return classify(ctx, err)
+		for _, f := range files {
+			if err := s.reattach(ctx, c, f.replica); err != nil {
+				return err
+			}
+		}
+		return runPlan(ctx, c, q, files, b)
 	})
+	return classify(ctx, err)
+}
+
+// runPlan adds the rows of files to b, or none of them when it fails before the first row.
+func runPlan(ctx context.Context, c *engine.Conn, q aggregate.Query, files []source, b *aggregate.Builder) error {
+	for _, f := range files {
+		f.replica.file.RLock()
+		defer f.replica.file.RUnlock()
+	}
+	p := newPlan(q, files)
+	err := c.Query(ctx, p.text(), p.args, func(chunk engine.Chunk) error { return p.add(chunk, b) })
+	if err != nil && isDamage(err) {
+		return findDamage(ctx, c, q, files, err)
+	}
+	return err
 }
 
 // findDamage asks the files one by one, to name the shard whose file is damaged.

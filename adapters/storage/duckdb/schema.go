@@ -88,3 +88,23 @@ func readState(ctx context.Context, c *engine.Conn, catalog string) (stateRecord
 	}
 	return decodeState([]byte(records[0]))
 }
+
+// rowCounts are the lengths of a file's tables, as far as a flush must know them.
+type rowCounts struct{ samples, series, metrics, newest int }
+
+func countRows(ctx context.Context, c *engine.Conn, catalog string) (rowCounts, error) {
+	var n rowCounts
+	for _, t := range []struct {
+		name string
+		rows *int
+	}{{"samples", &n.samples}, {"series", &n.series}, {"metrics", &n.metrics}, {"newest", &n.newest}} {
+		err := c.Query(ctx, "SELECT count(*) FROM "+catalog+"."+t.name, nil, func(chunk engine.Chunk) error {
+			*t.rows = int(chunk.Int64s(0)[0])
+			return nil
+		})
+		if err != nil {
+			return rowCounts{}, fmt.Errorf("count %s: %w", t.name, err)
+		}
+	}
+	return n, nil
+}

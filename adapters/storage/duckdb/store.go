@@ -106,22 +106,22 @@ type Store struct {
 
 // replica is one open shard.
 type replica struct {
-	id      shard.ID
-	catalog string // name of the attached file in SQL
-	table   *memtable.Table
-	stored  atomic.Int64 // flushed samples
+	id         shard.ID
+	generation uint64 // of the file
+	catalog    string // name of the attached file in SQL
+	table      *memtable.Table
+	stored     atomic.Bool // the file may hold samples
+
+	// file is read-locked by statements that read the file, in ascending order of the shards, and
+	// locked to attach it anew. Taken after flush, before mu.
+	file sync.RWMutex
 
 	accounted struct { // what the store's sums hold of this shard
 		sync.Mutex
 		memtable.Usage
 	}
-	flush struct { // taken before mu
-		sync.Mutex
-		series     int // how many of the series the file has
-		metrics    int
-		newestRows int
-	}
-	mu struct {
+	flush sync.Mutex // held during a flush; taken first
+	mu    struct {
 		sync.Mutex
 		cut     *outbound.AppliedState // the newest state that is cut and not durable, or nil
 		durable uint64

@@ -40,7 +40,14 @@ func (e *Error) Error() string { return "duckdb: " + e.message }
 
 // IsFatal reports that the instance answers nothing any more.
 func (e *Error) IsFatal() bool {
-	return e.class == mapping.ErrorTypeFatal || strings.Contains(e.message, "database has been invalidated")
+	return e.class == mapping.ErrorTypeFatal || strings.Contains(e.message, "must be restarted")
+}
+
+// IsDetached reports that one attached file must be detached, if it still is attached, and attached
+// again before it can be used: a checkpoint failed, or attaching it did.
+func (e *Error) IsDetached() bool {
+	invalidated := strings.Contains(e.message, "The database has been invalidated") || strings.Contains(e.message, "Detach and reattach")
+	return !e.IsFatal() && (invalidated || strings.Contains(e.message, "Catalog \"") && strings.Contains(e.message, "does not exist"))
 }
 
 // IsInterrupted reports that the statement was stopped on request.
