@@ -43,7 +43,7 @@ func (n *Node) applyGroups(ctx context.Context) {
 		case g := <-n.toApply:
 			if err := g.applyAll(ctx); err != nil {
 				if ctx.Err() == nil {
-					n.fail(&ErrApply{Shard: g.shard, Err: err})
+					n.fail(&ApplyError{Shard: g.shard, Err: err})
 				}
 				return
 			}

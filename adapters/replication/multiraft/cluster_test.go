@@ -2,6 +2,7 @@ package multiraft
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -308,7 +309,7 @@ func (c *cluster) wantDone(m *member, ticket Ticket, want error, outcome string)
 	if !ok {
 		c.t.Fatalf("ticket %d is not answered", ticket)
 	}
-	if d.Err != want || !bytes.Equal(d.Outcome, []byte(outcome)) {
+	if !errors.Is(d.Err, want) || !bytes.Equal(d.Outcome, []byte(outcome)) {
 		c.t.Fatalf("ticket %d: %q, %v; want %q, %v", ticket, d.Outcome, d.Err, outcome, want)
 	}
 }

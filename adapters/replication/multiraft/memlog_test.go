@@ -1,6 +1,7 @@
 package multiraft
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -90,7 +91,7 @@ func (l *memLog) write(w *LogWrite) error {
 		have = &memGroup{state: LogState{Identity: *w.Create}}
 		l.mu.groups[w.Group] = have
 	} else if w.Create != nil {
-		return fmt.Errorf("created twice")
+		return errors.New("created twice")
 	}
 	s := &have.state
 	if w.Reset != nil {
@@ -98,7 +99,7 @@ func (l *memLog) write(w *LogWrite) error {
 	}
 	if w.HardState != nil {
 		if w.HardState.GetTerm() < s.HardState.GetTerm() {
-			return fmt.Errorf("term goes back")
+			return errors.New("term goes back")
 		}
 		s.HardState = w.HardState
 	}

@@ -39,17 +39,17 @@ type Node struct {
 // groupsMax bounds the groups of one node: all shards and the meta group.
 const groupsMax = shard.CountMax + 1
 
-// ErrApply is the error of a Run that ended because a state machine broke: which shard's, and why.
-type ErrApply struct {
+// ApplyError is the error of a Run that ended because a state machine broke: which shard's, and why.
+type ApplyError struct {
 	Shard shard.ID
 	Err   error
 }
 
 // Error implements error.
-func (e *ErrApply) Error() string { return fmt.Sprintf("apply to shard %s: %v", e.Shard, e.Err) }
+func (e *ApplyError) Error() string { return fmt.Sprintf("apply to shard %s: %v", e.Shard, e.Err) }
 
 // Unwrap returns why.
-func (e *ErrApply) Unwrap() error { return e.Err }
+func (e *ApplyError) Unwrap() error { return e.Err }
 
 // New recovers every replica from its log, creating those that are new in one durable write. Errors of
 // kind Corrupt name a shard whose log and state do not fit together.
@@ -155,7 +155,7 @@ func appliedPoint(s outbound.AppliedState) AppliedPoint {
 }
 
 // Run drives the replicas until ctx ends or something breaks that only a new start can mend: then it
-// returns the error (an *ErrApply where a shard's state machine broke). When ctx ends it takes no more
+// returns the error (an *ApplyError where a shard's state machine broke). When ctx ends it takes no more
 // proposals, waits for those under way within StopTimeout, and returns nil after its last goroutine.
 // It must be called once.
 func (n *Node) Run(ctx context.Context) error {

@@ -108,36 +108,36 @@ func newRig(shards int) (*nodeRig, Config) {
 	return rig, cfg
 }
 
-func (rig *nodeRig) run(t testing.TB, cfg Config) {
-	t.Helper()
+func (rig *nodeRig) run(tb testing.TB, cfg Config) {
+	tb.Helper()
 	node, err := New(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(t.Context())
+	ctx, stop := context.WithCancel(tb.Context())
 	rig.node, rig.stop, rig.done = node, stop, make(chan error, 1)
 	go func() { rig.done <- node.Run(ctx) }()
 }
 
 // serving waits until every shard takes writes.
-func (rig *nodeRig) serving(t testing.TB) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+func (rig *nodeRig) serving(tb testing.TB) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), 10*time.Second)
 	defer cancel()
 	var all []shard.ID
 	for _, s := range rig.node.Shards() {
 		all = append(all, s.Shard)
 	}
 	if err := rig.node.Fence(ctx, all); err != nil {
-		t.Fatalf("not serving: %v", err)
+		tb.Fatalf("not serving: %v", err)
 	}
 }
 
-func (rig *nodeRig) close(t testing.TB) {
-	t.Helper()
+func (rig *nodeRig) close(tb testing.TB) {
+	tb.Helper()
 	rig.stop()
 	if err := <-rig.done; err != nil {
-		t.Fatalf("run ended with %v", err)
+		tb.Fatalf("run ended with %v", err)
 	}
 }
 
@@ -254,7 +254,7 @@ func TestNodeNamesTheBrokenShard(t *testing.T) {
 	if _, err := rig.node.Propose(t.Context(), 1, []byte("x")); !errors.Is(err, outbound.ErrAmbiguous) {
 		t.Fatalf("err=%v, want ErrAmbiguous", err)
 	}
-	var named *ErrApply
+	var named *ApplyError
 	if err := <-rig.done; !errors.As(err, &named) || named.Shard != 1 || !errors.Is(err, broken) {
 		t.Fatalf("run ended with %v, want shard 1 and %v", err, broken)
 	}

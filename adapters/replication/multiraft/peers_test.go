@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -177,7 +178,7 @@ func TestThreeNodesReplicateAndReadAnywhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := newNetwork(t, 2, Limits{})
 		for i := range 20 {
-			command := fmt.Sprint(i)
+			command := strconv.Itoa(i)
 			net.propose(shard.ID(i%2), command)
 			for n, rig := range net.rigs {
 				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
@@ -234,7 +235,7 @@ func TestNodeIsBroughtUpBySnapshot(t *testing.T) {
 		net.cut[uint64(lag+1)] = true
 		net.Unlock()
 		for i := range 20 {
-			net.propose(0, fmt.Sprint(i))
+			net.propose(0, strconv.Itoa(i))
 		}
 		time.Sleep(3 * time.Second) // fake time: the leader learns that the laggard is silent
 		for i, rig := range net.rigs {
@@ -251,10 +252,7 @@ func TestNodeIsBroughtUpBySnapshot(t *testing.T) {
 		time.Sleep(time.Second) // fake time
 		want := net.rigs[leader].applier.list(0)
 		if got := net.rigs[lag].applier.list(0); !slices.Equal(got, want) || len(got) < 22 {
-			for i, rig := range net.rigs {
-			t.Logf("%d %v snap %+v", i, rig.node.groups[0].core.node.Status(), rig.node.groups[0].core.snapshots)
-		}
-		t.Fatalf("laggard has %q, want %q", got, want)
+			t.Fatalf("laggard has %q, want %q", got, want)
 		}
 		if first := net.rigs[lag].log.mu.groups[GroupOf(0)].state.First(); first < 10 {
 			t.Fatalf("the laggard's log starts at %d: it got no snapshot", first)

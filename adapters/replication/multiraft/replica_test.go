@@ -3,6 +3,7 @@ package multiraft
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"testing"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -229,7 +230,7 @@ func TestLaggardGetsSnapshot(t *testing.T) {
 	for i := range 20 {
 		c.step(l, Propose{Ticket: Ticket(i), Command: fmt.Append(nil, i)})
 		c.settle()
-		want = append(want, fmt.Sprint(i))
+		want = append(want, strconv.Itoa(i))
 	}
 	c.pass(electionTicks + 1) // the leader learns that the laggard is silent
 	c.flush(l)
