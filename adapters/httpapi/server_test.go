@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -148,6 +149,63 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 		f("half a body", "POST /metrics HTTP/1.1\r\n"+auth+"Content-Length: 50\r\nConnection: close\r\n\r\n{", readTimeout, `408 Request Timeout`)
 		f("half a chunk", "POST /metrics HTTP/1.1\r\n"+auth+"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\n{", readTimeout, `"code":"request_timeout"`)
 		f("nothing more to ask", "GET /health HTTP/1.1\r\n"+auth+"\r\n", idleTimeout, "200 OK")
+	})
+}
+
+func TestClientsThatDoNotReadAreCutOff(t *testing.T) {
+	serve(t, nil, func(t *testing.T, s *served) {
+		t.Helper()
+		s.health.EXPECT().Health(gomock.Any()).Return(healthy)
+		conn := s.raw(t, "GET /health HTTP/1.1\r\nHost: node\r\nAuthorization: Bearer "+token+"\r\n\r\n")
+		defer closeNow(t, conn)
+		<-time.After(writeTimeout + time.Second)
+		if got, err := io.ReadAll(conn); err != nil || len(got) > 0 {
+			t.Errorf("read %q, %v; want nothing: the answer was given up", got, err)
+		}
+	})
+}
+
+func TestQueriesGetTheirWholeDeadline(t *testing.T) {
+	serve(t, nil, func(t *testing.T, s *served) {
+		t.Helper()
+		s.latest.EXPECT().Latest(gomock.Any(), gomock.Any()).DoAndReturn(
+			func(ctx context.Context, _ inbound.LatestRequest) (metric.Sample, error) {
+				<-ctx.Done()
+				return metric.Sample{}, ctx.Err()
+			})
+		began := time.Now()
+		status, text := s.do(t, "GET", "/metrics/a", "")
+		if took := time.Since(began); status != http.StatusGatewayTimeout || took != QueryTimeoutMax {
+			t.Errorf("after %s: %d %s; want 504 after %s", took, status, text, QueryTimeoutMax)
+		}
+	})
+}
+
+func TestWritesGetTheirWholeDeadlineAfterASlowBody(t *testing.T) {
+	serve(t, nil, func(t *testing.T, s *served) {
+		t.Helper()
+		s.recorder.EXPECT().Record(gomock.Any(), gomock.Any()).DoAndReturn(
+			func(ctx context.Context, _ inbound.RecordRequest) (inbound.RecordReply, error) {
+				<-ctx.Done()
+				return inbound.RecordReply{}, ctx.Err()
+			})
+		const slow = readTimeout - time.Second
+		began := time.Now()
+		conn := s.raw(t, "POST /metrics HTTP/1.1\r\nHost: node\r\nAuthorization: Bearer "+token+
+			"\r\nContent-Length: "+strconv.Itoa(len(oneSample))+"\r\n\r\n"+oneSample[:1])
+		defer closeNow(t, conn)
+		<-time.After(slow)
+		if _, err := io.WriteString(conn, oneSample[1:]); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		closeNow(t, resp.Body)
+		if took := time.Since(began); resp.StatusCode != http.StatusGatewayTimeout || took != slow+RecordTimeoutMax {
+			t.Errorf("after %s: %d; want 504 after %s", took, resp.StatusCode, slow+RecordTimeoutMax)
+		}
 	})
 }
 
