@@ -46,8 +46,8 @@ type Node struct {
 
 // NewNode opens everything that a node needs and binds its address, but serves nothing yet. Errors of
 // kind Invalid are the configuration's.
-func NewNode(ctx context.Context, c Config, logger zerolog.Logger) (n *Node, err error) {
-	n = &Node{logger: logger, logFailed: make(chan error, 1)}
+func NewNode(ctx context.Context, c Config, logger zerolog.Logger) (_ *Node, err error) {
+	n := &Node{logger: logger, logFailed: make(chan error, 1)}
 	placement, err := shard.NewMap(c.Shards, c.MetricSpread)
 	if err != nil {
 		return nil, err

@@ -42,8 +42,8 @@ type place struct {
 }
 
 // openPlace opens everything that keeps data. fatal is told when the log fails later.
-func openPlace(c Config, record datadir.Record, logger zerolog.Logger, fatal func(error)) (p *place, err error) {
-	p = &place{record: record}
+func openPlace(c Config, record datadir.Record, logger zerolog.Logger, fatal func(error)) (_ *place, err error) {
+	p := &place{record: record}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.close.run())

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"strconv"
@@ -27,6 +29,27 @@ const (
 
 var loadBegin = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
+// timeLayout has one width, with milliseconds as collectors send them.
+const timeLayout = "2006-01-02T15:04:05.000Z"
+
+// observedAt is when the k-th observation of the n-th batch was made: every 10 s, and some milliseconds.
+func observedAt(n, k int) time.Time {
+	i := n*batchTimes + k
+	return loadBegin.Add(time.Duration(i)*10*time.Second + time.Duration(i*7919%1000)*time.Millisecond)
+}
+
+// walk returns the values of a series in one batch: a random walk with two decimals.
+func walk(client, series int) []float64 {
+	random := rand.New(rand.NewPCG(uint64(client), uint64(series)))
+	values := make([]float64, batchTimes)
+	at := 50 + 50*random.Float64()
+	for k := range values {
+		at += random.NormFloat64()
+		values[k] = math.Round(at*100) / 100
+	}
+	return values
+}
+
 // template is a JSON body whose timestamps, all of one width, are overwritten for each batch: a client
 // that shares the processors with the server should not spend them on printing.
 type template struct {
@@ -40,10 +63,10 @@ func newTemplate(client int) *template {
 	separator := "["
 	for m := range batchMetrics {
 		for h := range batchHosts {
-			for k := range batchTimes {
-				fmt.Fprintf(&b, `%s{"metric_name":"metric_%d","tags":{"host":"host-%d-%d"},"value":%.2f,"timestamp":"`, separator, m, client, h, float64(k)*1.25+float64(h))
+			for k, value := range walk(client, m*batchHosts+h) {
+				fmt.Fprintf(&b, `%s{"metric_name":"metric_%d","tags":{"host":"host-%d-%d"},"value":%.2f,"timestamp":"`, separator, m, client, h, value)
 				t.at[k] = append(t.at[k], b.Len())
-				b.WriteString(loadBegin.Format(time.RFC3339) + `"}`)
+				b.WriteString(loadBegin.Format(timeLayout) + `"}`)
 				separator = ","
 			}
 		}
@@ -56,7 +79,7 @@ func newTemplate(client int) *template {
 // batch returns the body of a client's n-th batch; it is valid until the next call.
 func (t *template) batch(n int) string {
 	for k, places := range t.at {
-		text := loadBegin.Add(time.Duration(n*batchTimes+k) * 10 * time.Second).Format(time.RFC3339)
+		text := observedAt(n, k).Format(timeLayout)
 		for _, place := range places {
 			copy(t.body[place:], text)
 		}

@@ -82,9 +82,13 @@ func record(ctx context.Context, recorder inbound.Recorder, batches int) ([][]ti
 				errs[i] = err
 				return
 			}
+			values := make([][]float64, len(series))
+			for s := range values {
+				values[s] = walk(i, s)
+			}
 			observations := make([]metric.Observation, 0, batchSamples)
 			for n := 0; n < batches && errs[i] == nil; n++ {
-				observations, errs[i] = observe(observations[:0], series, n)
+				observations, errs[i] = observe(observations[:0], series, values, n)
 				if errs[i] != nil {
 					return
 				}
@@ -122,14 +126,14 @@ func seriesOf(client int) ([]metric.Series, error) {
 }
 
 // observe fills the n-th batch: batchTimes samples of every series.
-func observe(into []metric.Observation, series []metric.Series, n int) ([]metric.Observation, error) {
-	for h, s := range series {
-		for k := range batchTimes {
-			at, err := metric.TimestampOf(loadBegin.Add(time.Duration(n*batchTimes+k) * 10 * time.Second))
+func observe(into []metric.Observation, series []metric.Series, values [][]float64, n int) ([]metric.Observation, error) {
+	for i, s := range series {
+		for k, value := range values[i] {
+			at, err := metric.TimestampOf(observedAt(n, k))
 			if err != nil {
 				return nil, err
 			}
-			o, err := metric.NewObservationAt(s, at, float64(k)*1.25+float64(h%batchHosts))
+			o, err := metric.NewObservationAt(s, at, value)
 			if err != nil {
 				return nil, err
 			}
