@@ -9,11 +9,14 @@ import (
 
 	"github.com/raftmetrics/raftmetrics/application/apply"
 	"github.com/raftmetrics/raftmetrics/application/ingest"
+	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 	"github.com/raftmetrics/raftmetrics/ports/inbound"
 	"github.com/raftmetrics/raftmetrics/ports/outbound"
 )
+
+var errSeriesLimit = fault.New(fault.Unprocessable, "series_limit", "too many series")
 
 // node is a recorder over real state machines, with a log that is only an index and storage that is
 // only a count. What goes wrong is what its fail hook says.
@@ -28,7 +31,8 @@ type node struct {
 		sync.Mutex
 		logTime time.Duration
 		counts  map[string]int
-		appends func(id shard.ID, c outbound.Columns) error
+		clock   time.Duration // that the wall clock is ahead
+		appends func(id shard.ID, keys []string) error
 		// fail is asked before (applied false) and after each proposal; an error is its answer.
 		fail func(ctx context.Context, id shard.ID, command []byte, applied bool) error
 	}
@@ -58,7 +62,24 @@ func (n *node) options() ingest.Options {
 	}
 }
 
-func (n *node) Now() time.Time                         { return time.UnixMicro(1_700_000_000_123_456) }
+func (n *node) Now() time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return time.UnixMicro(1_700_000_000_123_456).Add(n.mu.clock)
+}
+
+func (n *node) advanceClock(d time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.mu.clock += d
+}
+
+func (n *node) onPropose(fail func(ctx context.Context, id shard.ID, command []byte, applied bool) error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.mu.fail = fail
+}
+
 func (n *node) Monotonic() time.Duration               { return 0 }
 func (n *node) Uint64() uint64                         { return 1 }
 func (n *node) Admit(context.Context, int) error       { return nil }
@@ -72,7 +93,7 @@ func (n *node) Append(_ context.Context, id shard.ID, c outbound.Columns) error 
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.mu.appends != nil {
-		if err := n.mu.appends(id, c); err != nil {
+		if err := n.mu.appends(id, c.Keys); err != nil {
 			return err
 		}
 	}
