@@ -34,7 +34,9 @@ func (l link) Send(messages []Message) {
 	defer l.net.Unlock()
 	for _, m := range messages {
 		to := m.Message.GetTo()
-		if l.net.cut[to] || l.net.cut[m.Message.GetFrom()] {
+		from := m.Message.GetFrom()
+		if l.net.cut[to] || l.net.cut[from] {
+			l.net.rigs[from-1].node.Lost(m.Group, m.Message)
 			continue
 		}
 		copied, ok := proto.Clone(m.Message).(*raftpb.Message)

@@ -190,3 +190,18 @@ func (n *Node) Receive(group GroupID, m *raftpb.Message) {
 		g.offer(Receive{Message: m}, 0, nil)
 	}
 }
+
+// Lost takes back a message that the transport could not deliver, so that the leader stops sending
+// entries, or waiting for a snapshot, until the replica answers again.
+func (n *Node) Lost(group GroupID, m *raftpb.Message) {
+	id, ok := group.Shard()
+	g := n.byID[id]
+	if !ok || g == nil {
+		return
+	}
+	if m.GetType() == raftpb.MsgSnap {
+		g.offer(SnapshotSent{To: m.GetTo(), Failed: true}, 0, nil)
+		return
+	}
+	g.offer(Unreachable{Replica: m.GetTo()}, 0, nil)
+}
