@@ -8,6 +8,9 @@ import (
 	"github.com/raftmetrics/raftmetrics/ports/inbound"
 )
 
+// answerBytes is room for most short answers.
+const answerBytes = 256
+
 // appendSample appends a sample; tags only when it has any.
 func appendSample(b []byte, s metric.Sample) []byte {
 	b = append(b, `{"metric_name":`...)
@@ -23,7 +26,12 @@ func appendSample(b []byte, s metric.Sample) []byte {
 	return append(b, '}')
 }
 
-func appendTimestamp(b []byte, at metric.Timestamp) []byte { return appendText(b, at.String()) }
+// appendTimestamp appends what holds nothing to escape.
+func appendTimestamp(b []byte, at metric.Timestamp) []byte {
+	b = append(b, '"')
+	b, _ = at.AppendText(b) // never fails
+	return append(b, '"')
+}
 
 func appendTags(b []byte, tags []metric.Tag) []byte {
 	b = append(b, '{')

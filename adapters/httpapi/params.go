@@ -25,10 +25,10 @@ type params struct {
 // parseParams reads the query string and refuses parameters that are not known; tag.<key> is known if
 // tagPrefix is.
 func parseParams(r *http.Request, known ...string) (params, error) {
-	p := params{values: map[string]string{}}
 	if r.URL.RawQuery == "" {
-		return p, nil
+		return params{}, nil
 	}
+	p := params{values: map[string]string{}}
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return p, fault.New(fault.Invalid, "invalid_query_string",

@@ -35,7 +35,7 @@ func (s *Server) getLatest(x *exchange, r *http.Request, vars map[string]string)
 	if err != nil {
 		return err
 	}
-	x.sendJSON(r, http.StatusOK, appendSample(nil, sample))
+	x.sendJSON(r, http.StatusOK, appendSample(make([]byte, 0, answerBytes), sample))
 	return nil
 }
 
@@ -75,7 +75,7 @@ func (s *Server) getAggregate(x *exchange, r *http.Request, _ map[string]string)
 	if err != nil {
 		return err
 	}
-	x.sendJSON(r, http.StatusOK, appendAnswer(nil, answer))
+	x.sendJSON(r, http.StatusOK, appendAnswer(make([]byte, 0, answerBytes), answer))
 	return nil
 }
 

@@ -50,7 +50,7 @@ func (s *Server) postMetrics(x *exchange, r *http.Request, _ map[string]string) 
 		x.sendJSON(r, http.StatusCreated, append(answer, '}'))
 		return nil
 	}
-	x.sendJSON(r, http.StatusCreated, appendSample(nil, req.Observations[0].At(reply.Received)))
+	x.sendJSON(r, http.StatusCreated, appendSample(make([]byte, 0, answerBytes), req.Observations[0].At(reply.Received)))
 	return nil
 }
 
