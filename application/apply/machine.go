@@ -142,18 +142,14 @@ func (m *machine) body(ctx context.Context, kind command.Kind, body []byte, prio
 		v, err := m.write(ctx, body)
 		return command.Outcome{Verdict: v}, err
 	case command.Begin:
-		b, err := command.DecodeBegin(body)
-		if err != nil {
-			break
+		if b, err := command.DecodeBegin(body); err == nil {
+			return m.mu.ledger.begin(b, prior != 0), nil
 		}
-		return m.mu.ledger.begin(b, prior != 0), nil
 	case command.Finish:
-		f, err := command.DecodeFinish(body)
-		if err != nil {
-			break
+		if f, err := command.DecodeFinish(body); err == nil {
+			m.mu.ledger.finish(f)
+			return command.Outcome{Verdict: command.Applied}, nil
 		}
-		m.mu.ledger.finish(f)
-		return command.Outcome{Verdict: command.Applied}, nil
 	case command.Register: // stands outside sessions
 	}
 	return command.Outcome{Verdict: command.Malformed}, nil

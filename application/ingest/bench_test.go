@@ -35,6 +35,7 @@ func (stub) Uint64() uint64                         { return 1 }
 func (stub) After(d time.Duration) <-chan time.Time { return time.After(d) }
 
 func stubRecorder(b *testing.B) *ingest.Recorder {
+	b.Helper()
 	shards, err := shard.NewMap(shard.CountDefault, shard.SpreadDefault)
 	if err != nil {
 		b.Fatal(err)
@@ -86,6 +87,7 @@ func BenchmarkRecordParallel(b *testing.B) {
 
 // grid returns samples of series in turn, each with its own time.
 func grid(b *testing.B, samples, count int) []metric.Observation {
+	b.Helper()
 	series := make([]metric.Series, count)
 	for i := range series {
 		name, err := metric.NewName(fmt.Sprint("cpu_", i%10))

@@ -21,12 +21,10 @@ type call struct {
 }
 
 type message struct {
-	effect Effect // when event.Kind is 0
+	effect Effect // when not ended
+	ended  bool   // a goroutine has, with event
 	event  Event
 }
-
-// interrupted is the event kind of a pause that the context's end cut short.
-const interrupted EventKind = 255
 
 func newCall(r *Recorder) *call {
 	c := &call{recorder: r, write: &Write{}, inbox: make(chan message, 2)}
@@ -91,14 +89,17 @@ func (c *call) act(ctx context.Context) (Event, bool) {
 			return Event{Kind: Proposed, Task: e.Task, Err: outbound.ErrNotProposed}, true
 		case c.ended:
 		case alone:
-			ev := c.do(ctx, e)
-			if ev.Kind != interrupted {
+			ev, ok := c.do(ctx, e)
+			if ok {
 				return ev, true
 			}
 			c.ended = true
 		default:
 			c.running++
-			go func(inbox chan<- message) { inbox <- message{event: c.do(ctx, e)} }(c.inbox)
+			go func(inbox chan<- message) {
+				ev, _ := c.do(ctx, e)
+				inbox <- message{ended: true, event: ev}
+			}(c.inbox)
 		}
 	}
 	return Event{}, false
@@ -111,17 +112,18 @@ func (c *call) grow(room int) {
 	}
 }
 
-// do proposes or pauses, and returns the event that tells the end of it.
-func (c *call) do(ctx context.Context, e Effect) Event {
+// do proposes or pauses, and returns the event that tells the end of it. A pause that the context's
+// end cut short is none.
+func (c *call) do(ctx context.Context, e Effect) (Event, bool) {
 	if e.Kind == Propose {
 		outcome, err := c.recorder.options.Proposer.Propose(ctx, e.Task.shard, e.Command)
-		return Event{Kind: Proposed, Task: e.Task, Outcome: outcome, Err: err}
+		return Event{Kind: Proposed, Task: e.Task, Outcome: outcome, Err: err}, true
 	}
 	select {
 	case <-c.recorder.options.Timer.After(e.Wait):
-		return Event{Kind: TimerFired, Task: e.Task}
+		return Event{Kind: TimerFired, Task: e.Task}, true
 	case <-ctx.Done():
-		return Event{Kind: interrupted}
+		return Event{}, false
 	}
 }
 
@@ -145,12 +147,12 @@ func (c *call) receive(ctx context.Context) (Event, bool) {
 }
 
 func (c *call) take(m message) (Event, bool) {
-	if m.event.Kind == 0 {
+	if !m.ended {
 		c.effects = append(c.effects, m.effect)
 		return Event{}, false
 	}
 	c.running--
-	return m.event, m.event.Kind != interrupted
+	return m.event, m.event.Kind != 0
 }
 
 // end gives the write up. What was handed over but not begun is taken back first, so that it is not

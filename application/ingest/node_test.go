@@ -38,18 +38,18 @@ type node struct {
 	}
 }
 
-func newNode(t testing.TB, shards int) *node {
-	t.Helper()
+func newNode(tb testing.TB, shards int) *node {
+	tb.Helper()
 	n := &node{}
 	var err error
 	if n.shards, err = shard.NewMap(shards, shard.SpreadDefault); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	n.mu.counts = map[string]int{}
 	n.machine = apply.New(apply.Options{Appender: n, Cutter: n})
 	for _, id := range n.shards.All() {
 		if err := n.machine.Restore(id, outbound.AppliedState{}); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	n.recorder = ingest.New(n.options())
@@ -156,21 +156,21 @@ func (n *node) wantSamples(t *testing.T, batch []metric.Observation, times int) 
 }
 
 // observations returns count observations of 20 series, every third without a timestamp.
-func observations(t testing.TB, count int) []metric.Observation {
-	t.Helper()
+func observations(tb testing.TB, count int) []metric.Observation {
+	tb.Helper()
 	batch := make([]metric.Observation, count)
 	for i := range batch {
 		name, err := metric.NewName(fmt.Sprint("metric_", i%2))
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		tags, err := metric.NewTags([]metric.Tag{{Key: "host", Value: fmt.Sprint("h", i%20)}})
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		series, err := metric.NewSeries(name, tags)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if i%3 == 0 {
 			batch[i], err = metric.NewObservation(series, float64(i))
@@ -178,7 +178,7 @@ func observations(t testing.TB, count int) []metric.Observation {
 			batch[i], err = metric.NewObservationAt(series, metric.Timestamp(i)*1_000_000, float64(i))
 		}
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	return batch

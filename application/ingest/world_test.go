@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -46,12 +47,17 @@ type happening struct {
 
 type timeline []happening
 
-func (l timeline) Len() int { return len(l) }
-func (l timeline) Less(i, j int) bool {
-	return cmp.Or(cmp.Compare(l[i].at, l[j].at), cmp.Compare(l[i].order, l[j].order)) < 0
+func (l *timeline) Len() int { return len(*l) }
+func (l *timeline) Less(i, j int) bool {
+	a, b := (*l)[i], (*l)[j]
+	return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.order, b.order)) < 0
 }
-func (l timeline) Swap(i, j int) { l[i], l[j] = l[j], l[i] }
-func (l *timeline) Push(x any)   { *l = append(*l, x.(happening)) }
+func (l *timeline) Swap(i, j int) { (*l)[i], (*l)[j] = (*l)[j], (*l)[i] }
+func (l *timeline) Push(x any) {
+	h, _ := x.(happening)
+	*l = append(*l, h)
+}
+
 func (l *timeline) Pop() any {
 	last := (*l)[len(*l)-1]
 	*l = (*l)[:len(*l)-1]
@@ -180,7 +186,7 @@ func (w *world) draw(next *float64) []metric.Observation {
 	batch := make([]metric.Observation, rapid.IntRange(1, 6).Draw(w.t, "samples"))
 	for i := range batch {
 		name, _ := metric.NewName("m")
-		tags, _ := metric.NewTags([]metric.Tag{{Key: "n", Value: fmt.Sprint(rapid.IntRange(0, 9).Draw(w.t, "series"))}})
+		tags, _ := metric.NewTags([]metric.Tag{{Key: "n", Value: strconv.Itoa(rapid.IntRange(0, 9).Draw(w.t, "series"))}})
 		series, _ := metric.NewSeries(name, tags)
 		batch[i], _ = metric.NewObservation(series, *next)
 		*next++

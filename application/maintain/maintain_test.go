@@ -84,6 +84,7 @@ func (r *rig) flush(takes time.Duration) func(context.Context, shard.ID) (uint64
 }
 
 func newRig(t *testing.T, shards int) *rig {
+	t.Helper()
 	ctrl := gomock.NewController(t)
 	r := &rig{t: t, started: time.Now(), ended: make(chan error, 1), flusher: outboundmock.NewMockStateFlusher(ctrl)}
 	r.mu.wants, r.mu.cuts, r.mu.durable = map[shard.ID]bool{}, map[shard.ID]uint64{}, map[shard.ID]uint64{}
