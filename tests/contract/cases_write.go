@@ -140,6 +140,52 @@ func testSeriesLimit(t env) {
 	s.append(1, refused...) // The limit is a shard's own.
 }
 
+// testLarge crosses whatever sizes of chunk, vector and row group an adapter works in.
+func testLarge(t env) {
+	const flushes, perFlush, seriesCount = 3, 45_000, 300
+	s := start(t, Options{}, 1)
+	series := make([]metric.Series, seriesCount)
+	for i := range series {
+		series[i] = seriesOf(t, fmt.Sprintf(`m{h="%d",z="%d"}`, i, i%3))
+	}
+	var all []sample
+	for f := range flushes {
+		batch := make([]sample, 0, perFlush)
+		for i := range perFlush { // One series has a third of the samples, some of them late.
+			n := f*perFlush + i
+			x := sample{series[0], int64(n-n%97*13) * second, float64(n) / 8}
+			if n%3 > 0 {
+				x.series = series[n%seriesCount]
+			}
+			batch = append(batch, x)
+		}
+		for part := range slices.Chunk(batch, 7_001) {
+			s.append(0, part...)
+		}
+		all = append(all, batch...)
+		if f < flushes-1 {
+			s.cut(0, uint64(f+1))
+			s.flush(0, uint64(f+1))
+		}
+	}
+	m := nameOf(t, "m")
+	check := func() {
+		t.Helper()
+		s.check(aggregate.QuerySpec{Metric: m}, all, 0)
+		s.check(aggregate.QuerySpec{Metric: m, GroupBy: []string{"z"}, Window: windowOf(t, "1h")}, all, 0)
+		s.check(aggregate.QuerySpec{
+			Metric: m, GroupBy: []string{"h"}, Range: rangeOf(t, 20_000*second, 100_000*second),
+		}, all, 0)
+		s.checkLatest(m, metric.Matchers{}, all, 0)
+	}
+	check()
+	s.cut(0, flushes)
+	s.flush(0, flushes)
+	s.crash()
+	s.begin(1)
+	check()
+}
+
 func testGate(t env) {
 	s := start(t, Options{}, 1)
 	if err := s.store.Admit(s.ctx, 1<<10); err != nil {

@@ -67,6 +67,7 @@ func Run(t *testing.T, f Factory) {
 		{"Cuts merge", testCutsMerge},
 		{"Shards are apart", testShards},
 		{"Series limit", testSeriesLimit},
+		{"Large flushes", testLarge},
 		{"Gate admits small writes", testGate},
 		{"Canceled context", testCancel},
 		{"Queries beside appends and flushes", testConcurrency},

@@ -86,6 +86,20 @@ func BenchmarkPartials(b *testing.B) {
 	}
 }
 
+// BenchmarkView measures how long a query of a whole metric holds up an appender: 100,000 series.
+func BenchmarkView(b *testing.B) {
+	const width = 100_000
+	table := memtable.New(0, 0)
+	if err := table.Append(wideBatch(0, width)); err != nil {
+		b.Fatal(err)
+	}
+	q := mustQuery(b, aggregate.QuerySpec{Metric: mustName(b, "http_requests_total")})
+	for b.Loop() {
+		runtime.KeepAlive(table.View(q))
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*width), "ns/series")
+}
+
 // BenchmarkManySeries measures what a series costs in memory: a million of them in 8 tables, with
 // three tags and one sample each, as at most 1 GiB must hold.
 func BenchmarkManySeries(b *testing.B) {

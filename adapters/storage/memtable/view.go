@@ -17,10 +17,10 @@ type View struct {
 	parts []part
 }
 
-// part is one series' samples in one generation.
+// part is one series' samples in one generation: a frozen column, or a copy of an active one.
 type part struct {
 	series catalogue.SeriesID
-	column column
+	column *column
 }
 
 // selection is the series that a query selects.
@@ -36,20 +36,36 @@ func (t *Table) View(q aggregate.Query) *View {
 	v := &View{query: q, selection: t.selectSeries(q.Metric(), q.Matchers())}
 	defer t.mu.RUnlock()
 	v.durable = t.mu.durable
+	active := t.mu.active
+	// An appender may be waiting, so what follows allocates twice, not for every series.
+	copies := make([]column, 0, min(len(v.ids), len(active.columns)))
+	v.parts = make([]part, 0, v.partsMax(t.mu.sealed)+cap(copies))
 	for _, id := range v.ids {
 		for _, g := range t.mu.sealed {
-			v.pin(id, g)
+			if c := g.column(id); v.wants(c) {
+				v.parts = append(v.parts, part{series: id, column: c})
+			}
 		}
-		v.pin(id, t.mu.active)
+		if c := active.column(id); v.wants(c) {
+			copies = append(copies, *c)
+			v.parts = append(v.parts, part{series: id, column: &copies[len(copies)-1]})
+		}
 	}
 	return v
 }
 
-func (v *View) pin(id catalogue.SeriesID, g *Generation) {
-	span := v.query.Range()
-	if c := g.column(id); c != nil && c.overlaps(int64(span.From()), int64(span.To())) {
-		v.parts = append(v.parts, part{series: id, column: *c})
+// partsMax bounds the parts that the selected series can have in generations.
+func (v *View) partsMax(generations []*Generation) (n int) {
+	for _, g := range generations {
+		n += min(len(v.ids), len(g.columns))
 	}
+	return n
+}
+
+// wants reports whether c, which may be nil, may hold samples in the query's range.
+func (v *View) wants(c *column) bool {
+	span := v.query.Range()
+	return c != nil && c.overlaps(int64(span.From()), int64(span.To()))
 }
 
 // selectSeries returns with the read lock held, so that what is read next belongs to the same
@@ -115,7 +131,7 @@ func (v *View) AddTo(ctx context.Context, b *aggregate.Builder) error {
 			}
 			a.group = group
 		}
-		if err := a.column(ctx, &p.column); err != nil {
+		if err := a.column(ctx, p.column); err != nil {
 			return err
 		}
 	}
