@@ -8,7 +8,8 @@ import (
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 )
 
-// ErrOverflow is returned where a sum leaves the range of float64.
+// ErrOverflow is returned where a sum leaves the range of float64, be it on the way only: samples
+// that would bring it back count for nothing then, and another order may not overflow.
 var ErrOverflow = fault.New(fault.Unprocessable, "overflow",
 	"the sum exceeds the range of a 64-bit float; narrow the range or leave out sum and avg")
 

@@ -31,7 +31,7 @@ func (n Name) IsZero() bool { return n.text == "" }
 
 // checkText returns nil or a fault.Invalid about the field prefix+name; it allocates only then.
 func checkText(prefix, name, text string, bytesMax int) error {
-	problem := ""
+	var problem string
 	switch {
 	case text == "":
 		problem = "is empty"
