@@ -65,3 +65,33 @@ func series(samples int) outbound.Columns {
 	}
 	return c
 }
+
+// BenchmarkState encodes the state of a shard whose keys and identities are at their caps: what a
+// cut does while the shard waits.
+func BenchmarkState(b *testing.B) {
+	m := apply.New(apply.Options{Appender: nowhere{}, Cutter: nowhere{}})
+	if err := m.Restore(0, outbound.AppliedState{}); err != nil {
+		b.Fatal(err)
+	}
+	entry := inbound.Entry{Index: 1, Commands: [][]byte{command.EncodeRegister()}}
+	sequence := uint64(0)
+	next := func() command.Header { sequence++; return at(1, sequence, sequence) }
+	for i := range apply.KeysMaxDefault {
+		entry.Commands = append(entry.Commands, begin(next(), fmt.Sprint("key ", i), 1))
+	}
+	for i := range apply.IdentitiesMaxDefault {
+		entry.Commands = append(entry.Commands, write(next(), command.Identity{Home: 1, Number: uint64(i + 1)}, 1, "m"))
+	}
+	if _, err := m.Apply(b.Context(), 0, []inbound.Entry{entry}); err != nil {
+		b.Fatal(err)
+	}
+	size := 0
+	for b.Loop() {
+		state, err := m.State(0)
+		if err != nil {
+			b.Fatal(err)
+		}
+		size = len(state.Machine)
+	}
+	b.ReportMetric(float64(size)/(1<<20), "MiB")
+}
