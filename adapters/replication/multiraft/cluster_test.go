@@ -33,6 +33,7 @@ type member struct {
 	holdAppends  bool
 	done         map[Ticket]ProposalDone
 	reads        map[Ticket]ReadReady
+	readAt       map[Ticket]int // commands applied when the read was answered
 	memberships  [][]byte
 	installed    int
 }
@@ -44,11 +45,18 @@ type cluster struct {
 	wire    [][]byte
 	now     time.Duration
 	drop    func(m *raftpb.Message) bool
+
+	snapshots map[string]snapshotOfMember
+}
+
+type snapshotOfMember struct {
+	state   AppliedPoint
+	applied []string
 }
 
 func newCluster(t *testing.T, limits Limits, ids ...uint64) *cluster {
 	t.Helper()
-	c := &cluster{t: t, limits: limits, members: map[uint64]*member{}, now: time.Second}
+	c := &cluster{t: t, limits: limits, members: map[uint64]*member{}, now: time.Second, snapshots: map[string]snapshotOfMember{}}
 	founding, err := Membership(ids...)
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +82,7 @@ func (c *cluster) add(create LogWrite, id uint64) *member {
 func (c *cluster) start(m *member) {
 	c.t.Helper()
 	m.state, m.applied = m.durable, slices.Clone(m.durableState)
-	m.done, m.reads = map[Ticket]ProposalDone{}, map[Ticket]ReadReady{}
+	m.done, m.reads, m.readAt = map[Ticket]ProposalDone{}, map[Ticket]ReadReady{}, map[Ticket]int{}
 	m.heldAppends, m.down = nil, false
 	rec, err := Recover(m.log, testGroup, m.durable)
 	if err != nil {
@@ -111,6 +119,12 @@ func (c *cluster) step(m *member, events ...Event) {
 
 func (c *cluster) do(m *member, out *Effects) (events []Event) {
 	c.t.Helper()
+	for _, r := range out.Reads {
+		if _, twice := m.reads[r.Ticket]; twice {
+			c.t.Fatalf("read %d answered twice", r.Ticket)
+		}
+		m.reads[r.Ticket], m.readAt[r.Ticket] = r, len(m.applied)
+	}
 	for _, a := range out.Appends {
 		if m.holdAppends {
 			m.heldAppends = append(m.heldAppends, a)
@@ -130,29 +144,23 @@ func (c *cluster) do(m *member, out *Effects) (events []Event) {
 		}
 		m.done[d.Ticket] = d
 	}
-	for _, r := range out.Reads {
-		if _, twice := m.reads[r.Ticket]; twice {
-			c.t.Fatalf("read %d answered twice", r.Ticket)
-		}
-		m.reads[r.Ticket] = r
-	}
 	if out.WantSnapshot {
 		m.checkpoint()
+		name := fmt.Sprintf("%d at %d", m.id, m.durable.Index)
+		c.snapshots[name] = snapshotOfMember{state: m.durable, applied: m.durableState}
 		events = append(events, SnapshotMade{Snapshot{
-			Index: m.durable.Index, Term: m.durable.Term, Membership: m.durable.Membership,
-			Manifest: fmt.Appendf(nil, "%d", m.id),
+			Index: m.durable.Index, Term: m.durable.Term, Membership: m.durable.Membership, Manifest: []byte(name),
 		}})
 	}
 	if out.Fetch != nil {
 		events = append(events, SnapshotFetched{Message: out.Fetch.Message})
 	}
 	if i := out.Install; i != nil {
-		var from uint64
-		if _, err := fmt.Sscan(string(i.Snapshot.Manifest), &from); err != nil {
-			c.t.Fatal(err)
+		from, ok := c.snapshots[string(i.Snapshot.Manifest)]
+		if !ok || from.state.Index != i.Snapshot.Index {
+			c.t.Fatalf("installs %q at %d", i.Snapshot.Manifest, i.Snapshot.Index)
 		}
-		source := c.members[from]
-		m.applied, m.state = slices.Clone(source.durableState), source.durable
+		m.state, m.applied = from.state, slices.Clone(from.applied)
 		m.durable, m.durableState = m.state, slices.Clone(m.applied)
 		m.installed++
 		events = append(events, SnapshotInstalled{Install: i, LogTime: m.state.LogTime})
@@ -236,14 +244,20 @@ func (c *cluster) settle() {
 		if n > 100_000 {
 			c.t.Fatal("messages never end")
 		}
-		msg := &raftpb.Message{}
-		if err := proto.Unmarshal(c.wire[0], msg); err != nil {
-			c.t.Fatal(err)
-		}
-		c.wire = c.wire[1:]
-		if to := c.members[msg.GetTo()]; to != nil && !to.down && !to.cut {
-			c.step(to, Receive{Message: msg})
-		}
+		c.deliverOne()
+	}
+}
+
+// deliverOne delivers the message that waits longest.
+func (c *cluster) deliverOne() {
+	c.t.Helper()
+	msg := &raftpb.Message{}
+	if err := proto.Unmarshal(c.wire[0], msg); err != nil {
+		c.t.Fatal(err)
+	}
+	c.wire = c.wire[1:]
+	if to := c.members[msg.GetTo()]; to != nil && !to.down && !to.cut {
+		c.step(to, Receive{Message: msg})
 	}
 }
 
