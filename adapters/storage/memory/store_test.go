@@ -3,9 +3,13 @@ package memory_test
 import (
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"github.com/raftmetrics/raftmetrics/adapters/storage/memory"
 	"github.com/raftmetrics/raftmetrics/tests/contract"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // node is a Disk with the store on it, for which to stop and to crash are the same: to be forgotten.
 type node struct {
