@@ -105,7 +105,8 @@ func LoadConfig(flags map[string]string, getenv func(string) string) (Config, er
 	if err := env.ParseWithOptions(&c, env.Options{Environment: merged}); err != nil {
 		return Config{}, parseFault(err, merged)
 	}
-	return c, c.complete()
+	err := complete(&c)
+	return c, err
 }
 
 // readConfigFile adds the file's values to merged and refuses what is no option.
@@ -166,7 +167,7 @@ func wrong(name, shown string) error {
 var nodeIDPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,63}$`)
 
 // complete checks what types cannot and fills the defaults that depend on the machine.
-func (c *Config) complete() error {
+func complete(c *Config) error {
 	if c.NodeRole != "" {
 		return wrong("NodeRole", strconv.Quote(c.NodeRole))
 	}
@@ -193,10 +194,10 @@ func (c *Config) complete() error {
 	if c.LogFormat != "json" && c.LogFormat != "text" {
 		return wrong("LogFormat", strconv.Quote(c.LogFormat))
 	}
-	return errors.Join(c.completeMemory(), c.completeAccess())
+	return errors.Join(completeMemory(c), completeAccess(c))
 }
 
-func (c *Config) completeMemory() error {
+func completeMemory(c *Config) error {
 	if c.DuckDBMemory == 0 {
 		c.DuckDBMemory = duckDBMemoryBytesUnknown
 		if bytes, ok := system.MemoryBytes(os.DirFS("/")); ok {
@@ -213,7 +214,7 @@ func (c *Config) completeMemory() error {
 }
 
 // completeAccess decides who may connect from where.
-func (c *Config) completeAccess() error {
+func completeAccess(c *Config) error {
 	if c.AuthTokenFile != "" {
 		if c.AuthToken != "" {
 			return fault.Field("AUTH_TOKEN_FILE", "is set beside AUTH_TOKEN", "one of the two")
@@ -263,12 +264,12 @@ func isLoopback(host string) bool {
 }
 
 // listenAddr is where the server listens.
-func (c *Config) listenAddr() string {
+func (c Config) listenAddr() string {
 	return net.JoinHostPort(c.BindAddr, strconv.Itoa(int(c.Port)))
 }
 
 // localURL is how this machine reaches the server.
-func (c *Config) localURL() string {
+func (c Config) localURL() string {
 	host := c.BindAddr
 	if addr, err := netip.ParseAddr(host); host == "" || err == nil && addr.IsUnspecified() {
 		host = "127.0.0.1"

@@ -53,7 +53,7 @@ func NewNode(ctx context.Context, c Config, logger zerolog.Logger) (_ *Node, err
 		return nil, err
 	}
 	clock := system.NewClock()
-	n.place, err = openPlace(c, datadir.Record{
+	n.place, err = openPlace(c, datadir.Record{ //nolint:contextcheck // DuckDB's instance outlives the start
 		ClusterID:   fmt.Sprintf("%016x", system.Entropy{}.Uint64()),
 		Shards:      placement.Count(),
 		Spread:      placement.Spread(),

@@ -4,8 +4,8 @@
 package cluster
 
 import (
-	"net"
 	"strconv"
+	"strings"
 
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 )
@@ -89,13 +89,28 @@ func NewNode(id NodeID, role Role, address string, incarnation Incarnation) (Nod
 	if id.IsZero() || roleNames[role] == "" {
 		return Node{}, fault.New(fault.Invalid, "invalid_node", "a node needs an id and a role")
 	}
-	if host, port, err := net.SplitHostPort(address); err != nil || host == "" || port == "" {
+	if !isHostPort(address) {
 		return Node{}, fault.Field("address", "is "+strconv.Quote(address), "host:port")
 	}
 	if incarnation == 0 {
 		return Node{}, fault.New(fault.Invalid, "invalid_node", "a node needs an incarnation number that is not 0")
 	}
 	return Node{id: id, role: role, address: address, incarnation: incarnation}, nil
+}
+
+// isHostPort tells host:port and [host]:port, where only a bracketed host may hold colons. Package net
+// would know too, but it also reaches the network, which domain must not.
+func isHostPort(address string) bool {
+	i := strings.LastIndexByte(address, ':')
+	if i < 1 || i == len(address)-1 {
+		return false
+	}
+	host := address[:i]
+	if inner, ok := strings.CutPrefix(host, "["); ok {
+		inner, ok = strings.CutSuffix(inner, "]")
+		return ok && inner != "" && !strings.ContainsAny(inner, "[]")
+	}
+	return !strings.ContainsAny(host, ":[]")
 }
 
 // ID returns the node's name.

@@ -193,6 +193,45 @@ func TestMemoryStorage(t *testing.T) {
 	}
 }
 
+// TestLostLog takes away what acknowledged samples were in: the start is refused, not quietly empty.
+func TestLostLog(t *testing.T) {
+	folder := t.TempDir()
+	p := start(t, folder)
+	do(t, connect(t, p), 201, "POST", "/metrics", `{"metric_name":"m","value":1}`)
+	p.Kill()
+	if err := os.RemoveAll(filepath.Join(folder, "raftlog")); err != nil {
+		t.Fatal(err)
+	}
+	code, output := runToEnd(t, []string{"DATA_DIR=" + folder, "PORT=0"})
+	if code != 1 || !strings.Contains(output, "is lost") {
+		t.Errorf("without its log: exit code %d, %s; want 1 and the reason", code, output)
+	}
+}
+
+// TestLostShardFiles takes away flushed samples, whose entries the log may have dropped already.
+func TestLostShardFiles(t *testing.T) {
+	folder := t.TempDir()
+	p := start(t, folder, "SHARDS=1")
+	c := connect(t, p)
+	do(t, c, 201, "POST", "/metrics", `{"metric_name":"m","value":1}`)
+	stop(t, p)
+	if err := os.RemoveAll(filepath.Join(folder, "shards")); err != nil {
+		t.Fatal(err)
+	}
+	p, err := node.Spawn(t.Context(), binary, []string{"DATA_DIR=" + folder, "PORT=0", "SHARDS=1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Kill()
+	if p.AwaitReady(t.Context()) != nil { // refused, because the log does not reach back
+		if !strings.Contains(p.Log(), "restore DATA_DIR from a backup") {
+			t.Errorf("without its shard files the server ended without the reason:\n%s", p.Log())
+		}
+		return
+	}
+	do(t, connect(t, p), 200, "GET", "/metrics/m", "") // replayed from the log
+}
+
 // TestSecondSignalForces holds a request open, so that draining waits, and signals twice.
 func TestSecondSignalForces(t *testing.T) {
 	p := start(t, t.TempDir())

@@ -58,7 +58,7 @@ func Start(ctx context.Context, binary, dataDir string, environment ...string) (
 	if err != nil {
 		return nil, err
 	}
-	if err := p.awaitReady(ctx); err != nil {
+	if err := p.AwaitReady(ctx); err != nil {
 		p.Kill()
 		return nil, fmt.Errorf("%w; its log:\n%s", err, p.Log())
 	}
@@ -85,8 +85,8 @@ func Spawn(ctx context.Context, binary string, environment []string, args ...str
 	return p, nil
 }
 
-// awaitReady waits for the line that tells the address and for /readyz.
-func (p *Process) awaitReady(ctx context.Context) error {
+// AwaitReady waits for the line that tells the address and for /readyz, and sets URL.
+func (p *Process) AwaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startDurationMax)
 	defer cancel()
 	select {
