@@ -2,6 +2,7 @@ package memory
 
 import (
 	"bytes"
+	"maps"
 	"sync"
 
 	"github.com/raftmetrics/raftmetrics/adapters/storage/catalogue"
@@ -32,6 +33,15 @@ func NewDisk() *Disk {
 	d := &Disk{}
 	d.mu.images = map[shard.ID]image{}
 	return d
+}
+
+// Clone returns a disk with the same content, which goes its own way from then on: a snapshot.
+func (d *Disk) Clone() *Disk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c := NewDisk()
+	maps.Copy(c.mu.images, d.mu.images)
+	return c
 }
 
 func (d *Disk) load(id shard.ID) image {
