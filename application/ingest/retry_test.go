@@ -225,6 +225,25 @@ func TestCallerGone(t *testing.T) {
 	})
 }
 
+// TestWaitingForARegistrationTellsWhy has a write wait for the session that another cannot open.
+func TestWaitingForARegistrationTellsWhy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, 1)
+		n.onPropose(times(1<<30, command.Register, false, outbound.ErrNotProposed))
+		batch := observations(t, 1)
+		failures := make(chan error, 3)
+		for range cap(failures) {
+			go func() {
+				_, err := n.recorder.Record(t.Context(), inbound.RecordRequest{Observations: batch})
+				failures <- err
+			}()
+		}
+		for range cap(failures) {
+			wantFault(t, <-failures, fault.Unavailable, "no_leader", fault.Detail{Name: "shards", Value: []uint32{0}})
+		}
+	})
+}
+
 // TestRegistrationIsHandedOver has the write that registers the session for all give up.
 func TestRegistrationIsHandedOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -243,12 +262,13 @@ func TestRegistrationIsHandedOver(t *testing.T) {
 		batch := observations(t, 1)
 		short, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		var writers sync.WaitGroup
-		writers.Go(func() {
+		failure := make(chan error, 1)
+		go func() {
 			_, err := n.recorder.Record(short, inbound.RecordRequest{Observations: batch})
-			wantFault(t, err, fault.Unavailable, "write_timeout", fault.Detail{Name: "shards", Value: []uint32{0}})
-		})
+			failure <- err
+		}()
 		synctest.Wait()
+		var writers sync.WaitGroup
 		for range 3 {
 			writers.Go(func() {
 				if _, err := n.recorder.Record(t.Context(), inbound.RecordRequest{Observations: batch}); err != nil {
@@ -257,6 +277,7 @@ func TestRegistrationIsHandedOver(t *testing.T) {
 			})
 		}
 		writers.Wait()
+		wantFault(t, <-failure, fault.Unavailable, "write_timeout", fault.Detail{Name: "shards", Value: []uint32{0}})
 		n.wantSamples(t, batch, 3)
 		if registering != 2 {
 			t.Fatalf("%d registrations, want 2", registering)
