@@ -103,14 +103,12 @@ func (s *storm) run() {
 			}
 		case k < 96:
 			m.cut = !m.cut && s.rng.IntN(3) == 0
+		case k < 97:
+			m.checkpoint() // and the core is told later, if at all
 		case k < 99:
-			if !m.down {
-				s.flush(m)
-			}
+			s.step(m, Durable{Index: m.durable.Index})
 		default:
-			if !m.down {
-				s.step(m, TransferLeader{To: s.ids[s.rng.IntN(3)]})
-			}
+			s.step(m, TransferLeader{To: s.ids[s.rng.IntN(3)]})
 		}
 	}
 	s.heal()

@@ -353,3 +353,43 @@ func TestWrongOutcomesAreAnError(t *testing.T) {
 		t.Fatalf("err=%v, want outcomes_mismatch", err)
 	}
 }
+
+func TestVoteIsWrittenBeforeItIsGiven(t *testing.T) {
+	c := newCluster(t, Limits{}, 1, 2, 3)
+	m := c.members[1]
+	m.holdAppends = true
+	c.step(m, Receive{&raftpb.Message{
+		Type: raftpb.MsgVote.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(uint64(5)), Index: new(uint64(9)), LogTerm: new(uint64(4)),
+	}})
+	if len(c.wire) != 0 || len(m.heldAppends) != 1 {
+		t.Fatalf("%d messages and %d writes, want only the write", len(c.wire), len(m.heldAppends))
+	}
+	if h := m.heldAppends[0].Write.HardState; h.GetVote() != 2 || h.GetTerm() != 5 {
+		t.Fatalf("written before the vote: %v", h)
+	}
+	c.release(m)
+	if len(c.wire) != 1 {
+		t.Fatalf("%d messages after the write, want the vote", len(c.wire))
+	}
+}
+
+// TestTermIsWrittenBeforeItIsAnswered: a heartbeat's answer needs no write, so the new term waits; the
+// next answer that does need one takes it along, though raft itself has nothing more to write then.
+func TestTermIsWrittenBeforeItIsAnswered(t *testing.T) {
+	c := newCluster(t, Limits{}, 1, 2, 3)
+	m := c.members[1]
+	m.holdAppends = true
+	from := func(kind raftpb.MessageType) *raftpb.Message {
+		return &raftpb.Message{Type: kind.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(uint64(7))}
+	}
+	c.step(m, Receive{from(raftpb.MsgHeartbeat)})
+	if len(m.heldAppends) != 0 {
+		t.Fatalf("a heartbeat caused the write %+v", m.heldAppends[0].Write)
+	}
+	entries := from(raftpb.MsgApp)
+	entries.Index, entries.LogTerm = new(uint64(1)), new(uint64(1))
+	c.step(m, Receive{entries})
+	if len(m.heldAppends) != 1 || m.heldAppends[0].Write.HardState.GetTerm() != 7 {
+		t.Fatalf("writes %+v, want term 7 before the answer", m.heldAppends)
+	}
+}
