@@ -92,7 +92,8 @@ func (r *replica) write(ctx context.Context, c *engine.Conn, cut outbound.Applie
 		return fmt.Errorf("write: %w", err)
 	}
 	r.stored.Store(true)
-	if err := checkpoint(ctx, c, r.catalog); err != nil {
+	// Like the commit it is not interrupted: a checkpoint that fails takes the file away from readers.
+	if err := checkpoint(context.WithoutCancel(ctx), c, r.catalog); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
 	return nil
@@ -118,9 +119,11 @@ func writeGenerations(ctx context.Context, c *engine.Conn, catalog string, gener
 	if err := writeSeries(ctx, c, catalog, list, before); err != nil {
 		return fmt.Errorf("series: %w", err)
 	}
-	err = appendRows(ctx, c, catalog, "newest", len(observed), func(b engine.Batch, row, i int) {
-		n := observed[i]
-		b.Int64s(0)[row], b.Int64s(1)[row], b.Float64s(2)[row], b.Int64s(3)[row] = int64(n.series), n.point.At, n.point.Value, gen
+	err = appendRows(ctx, c, catalog, "newest", len(observed), func(b engine.Batch, first, rows int) {
+		ids, times, values, gens := b.Int64s(0), b.Int64s(1), b.Float64s(2), b.Int64s(3)
+		for row, n := range observed[first : first+rows] {
+			ids[row], times[row], values[row], gens[row] = int64(n.series), n.point.At, n.point.Value, gen
+		}
 	})
 	if err == nil && before.newest+len(observed) > newestRowsPerSeries*max(list.Len(), engine.RowsMax()) {
 		err = compactNewest(ctx, c, catalog)
@@ -208,26 +211,33 @@ func (w *sampleWriter) series(id catalogue.SeriesID, points []memtable.Point) er
 // writeSeries appends the series that the file does not have, and their metrics.
 func writeSeries(ctx context.Context, c *engine.Conn, catalog string, list catalogue.List, before rowCounts) error {
 	var names []string
-	err := appendRows(ctx, c, catalog, "series", max(0, list.Len()-before.series), func(b engine.Batch, row, i int) {
-		id := before.series + i
-		series, metric := list.At(catalogue.SeriesID(id))
-		b.Int64s(0)[row], b.Int64s(1)[row] = int64(id), int64(metric)
-		b.SetText(2, row, series.Key())
-		if int(metric) == before.metrics+len(names) {
-			names = append(names, series.Name().String())
+	err := appendRows(ctx, c, catalog, "series", max(0, list.Len()-before.series), func(b engine.Batch, first, rows int) {
+		ids, metrics := b.Int64s(0), b.Int64s(1)
+		for row := range rows {
+			id := before.series + first + row
+			series, metric := list.At(catalogue.SeriesID(id))
+			ids[row], metrics[row] = int64(id), int64(metric)
+			b.SetText(2, row, series.Key())
+			if int(metric) == before.metrics+len(names) {
+				names = append(names, series.Name().String())
+			}
 		}
 	})
 	if err != nil {
 		return err
 	}
-	return appendRows(ctx, c, catalog, "metrics", len(names), func(b engine.Batch, row, i int) {
-		b.Int64s(0)[row] = int64(before.metrics + i)
-		b.SetText(1, row, names[i])
+	return appendRows(ctx, c, catalog, "metrics", len(names), func(b engine.Batch, first, rows int) {
+		ids := b.Int64s(0)
+		for row := range rows {
+			ids[row] = int64(before.metrics + first + row)
+			b.SetText(1, row, names[first+row])
+		}
 	})
 }
 
-// appendRows appends count rows, of which set fills one at a time: the i-th of all into row.
-func appendRows(ctx context.Context, c *engine.Conn, catalog, table string, count int, set func(b engine.Batch, row, i int)) error {
+// appendRows appends count rows, a batch at a time: fill sets the first rows of the batch to those
+// from first on.
+func appendRows(ctx context.Context, c *engine.Conn, catalog, table string, count int, fill func(b engine.Batch, first, rows int)) error {
 	if count == 0 {
 		return nil
 	}
@@ -235,13 +245,11 @@ func appendRows(ctx context.Context, c *engine.Conn, catalog, table string, coun
 	if err != nil {
 		return err
 	}
-	for i := 0; i < count && err == nil; {
-		b, rows := a.Batch(), min(count-i, engine.RowsMax())
-		for row := range rows {
-			set(b, row, i+row)
-		}
+	for first := 0; first < count && err == nil; {
+		rows := min(count-first, engine.RowsMax())
+		fill(a.Batch(), first, rows)
 		err = a.Append(ctx, rows)
-		i += rows
+		first += rows
 	}
 	if e := a.Close(ctx, err == nil); err == nil {
 		err = e

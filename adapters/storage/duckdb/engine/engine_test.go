@@ -22,6 +22,12 @@ func TestMain(m *testing.M) {
 func open(t *testing.T) (*engine.Conn, string) {
 	t.Helper()
 	directory := t.TempDir()
+	c, _ := connect(t, directory)
+	return c, directory
+}
+
+func connect(t *testing.T, directory string) (*engine.Conn, *engine.Instance) {
+	t.Helper()
 	instance, err := engine.Open(engine.Options{
 		Directory: directory, TempDirectory: filepath.Join(t.TempDir(), "temp"),
 		TempBytesMax: 64 << 20, MemoryBytesMax: 128 << 20, Threads: 2,
@@ -35,7 +41,7 @@ func open(t *testing.T) (*engine.Conn, string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	return c, directory
+	return c, instance
 }
 
 func TestClosed(t *testing.T) {
@@ -200,5 +206,68 @@ func TestTransactRollsBack(t *testing.T) {
 		return nil
 	}); err != nil || count != 0 {
 		t.Fatalf("count=%d, %v, want 0", count, err)
+	}
+}
+
+// TestStatementsSeeNewRows runs the same texts again and again while a table grows by one generation
+// of rows at a time, written by another connection: none may answer from what it saw before.
+func TestStatementsSeeNewRows(t *testing.T) {
+	directory := t.TempDir()
+	writer, instance := connect(t, directory)
+	reader, err := instance.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	ctx := t.Context()
+	for _, statement := range []string{
+		"ATTACH " + engine.QuoteText(filepath.Join(directory, "a.duckdb")) + " AS a",
+		"CREATE TABLE a.t(n BIGINT NOT NULL, gen BIGINT NOT NULL)",
+	} {
+		if err := writer.Exec(ctx, statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const rows = 3000
+	for gen := range int64(30) {
+		if gen > 0 {
+			checkGenerations(t, writer, rows, gen)
+		}
+		if err := writer.Transact(ctx, func() error {
+			if gen > 0 {
+				checkGenerations(t, writer, rows, gen)
+			}
+			return writer.Query(ctx, "INSERT INTO a.t SELECT i, $1 FROM range($2) t(i)", []any{gen, int64(rows)}, nil)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		checkGenerations(t, reader, rows, gen+1)
+		if err := writer.Exec(ctx, "CHECKPOINT a"); err != nil {
+			t.Fatal(err)
+		}
+		checkGenerations(t, reader, rows, gen+1)
+	}
+}
+
+func checkGenerations(t *testing.T, c *engine.Conn, rows, generations int64) {
+	t.Helper()
+	check := func(want int64, text string, args ...any) {
+		t.Helper()
+		err := c.Query(t.Context(), text, args, func(chunk engine.Chunk) error {
+			if got := chunk.Int64s(0)[0]; got != want {
+				t.Errorf("%s %v: %d, want %d", text, args, got, want)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(generations*rows, "SELECT count(*) FROM a.t")
+	check(generations-1, "SELECT max(gen) FROM a.t")
+	for upTo := range min(generations, 4) {
+		check((upTo+1)*rows, "SELECT count(*) FROM a.t WHERE gen <= $1 AND n >= $2", upTo, int64(0))
+		check((upTo+1)*rows, "SELECT count(*), max(n) FROM (SELECT n FROM a.t WHERE gen <= $1 UNION ALL SELECT n FROM a.t WHERE n < $2)", upTo, int64(0))
+		check(upTo, "SELECT max(gen) FROM a.t WHERE gen <= $1", upTo)
 	}
 }

@@ -39,41 +39,48 @@ func (s *statements) drop(e *list.Element) {
 	}
 }
 
-func (c *Conn) prepare(text string) (*prepared, error) {
+// prepare returns a statement and what to do with it after use. One with parameters is kept: DuckDB
+// plans it anew with their values at each run, and parsing is saved. One without is planned only
+// once, and DuckDB 1.5.6 folds counts and extremes of whole tables into that plan, where they grow
+// stale; so it is not kept.
+func (c *Conn) prepare(text string) (statement mapping.PreparedStatement, done func(), err error) {
 	s := &c.statements
 	if e, ok := s.byText[text]; ok {
 		s.recent.MoveToFront(e)
 		p, _ := e.Value.(*prepared)
-		return p, nil
+		return p.statement, func() {}, nil
 	}
-	p := &prepared{text: text}
-	if mapping.Prepare(c.conn, text, &p.statement) == mapping.StateError {
-		message := mapping.PrepareError(p.statement)
-		mapping.DestroyPrepare(&p.statement)
-		return nil, c.instance.note(newError(mapping.ErrorTypeInvalid, message))
+	if mapping.Prepare(c.conn, text, &statement) == mapping.StateError {
+		message := mapping.PrepareError(statement)
+		mapping.DestroyPrepare(&statement)
+		return statement, nil, c.instance.note(newError(mapping.ErrorTypeInvalid, message))
+	}
+	if mapping.NParams(statement) == 0 {
+		return statement, func() { mapping.DestroyPrepare(&statement) }, nil
 	}
 	if s.recent.Len() >= statementsMax {
 		s.drop(s.recent.Back())
 	}
-	s.byText[text] = s.recent.PushFront(p)
-	return p, nil
+	s.byText[text] = s.recent.PushFront(&prepared{text: text, statement: statement})
+	return statement, func() {}, nil
 }
 
-// Query runs the statement text, prepared once and kept, with args bound in order (int64, float64,
+// Query runs the statement text, prepared, with args bound in order (int64, float64,
 // string, []byte or []int64 each), and calls use for each piece of the result, which is valid until use
 // returns. use may be nil. The error of use ends the query.
 func (c *Conn) Query(ctx context.Context, text string, args []any, use func(Chunk) error) error {
 	var result mapping.Result
 	defer mapping.DestroyResult(&result)
 	err := c.guard(ctx, func() error {
-		p, err := c.prepare(text)
+		statement, done, err := c.prepare(text)
 		if err != nil {
 			return fmt.Errorf("prepare: %w", err)
 		}
-		if err := bind(p.statement, args); err != nil {
+		defer done()
+		if err := bind(statement, args); err != nil {
 			return fmt.Errorf("bind: %w", err)
 		}
-		if mapping.ExecutePrepared(p.statement, &result) == mapping.StateError {
+		if mapping.ExecutePrepared(statement, &result) == mapping.StateError {
 			return c.instance.note(newError(mapping.ResultErrorType(&result), mapping.ResultError(&result)))
 		}
 		return nil
