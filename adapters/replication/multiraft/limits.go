@@ -30,7 +30,8 @@ type Limits struct {
 	InflightBytesMax int
 	// ApplyBytesMax bounds the committed bytes handed to the state machine and not yet applied.
 	ApplyBytesMax int
-	// CacheBytesMax bounds the recent entries kept in memory.
+	// CacheBytesMax bounds the recent entries kept in memory once they are applied, and with a factor
+	// of eight those that are not; the latter are mostly the ones that raft itself holds.
 	CacheBytesMax int
 	// TrailingEntriesMax bounds the entries kept for followers that lack them, once durable.
 	TrailingEntriesMax uint64

@@ -71,6 +71,7 @@ type askedOf[T any] struct {
 }
 
 func newStorm(t *testing.T, seed uint64) *storm {
+	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, 1))
 	limits := Limits{TrailingEntriesMax: uint64(1 + rng.IntN(20)), CacheBytesMax: 1 + rng.IntN(2000), EntriesInFlightMax: 1 + rng.IntN(4), ApplyBytesMax: 1 + rng.IntN(100)}
 	s := &storm{rng: rng, loss: rng.Float64() * 0.3}
@@ -191,9 +192,9 @@ func (s *storm) heal() {
 		m.cut = false
 		s.release(m)
 	})
-	l := s.leader()
+	s.leader()
 	s.pass(10 * electionTicks)
-	l = s.leader()
+	l := s.leader()
 	s.step(l, Propose{Ticket: 1 << 40, Command: []byte("end")})
 	s.pass(snapshotRepeatTicks * 3)
 	s.wantDone(l, 1<<40, nil, "did end")

@@ -157,6 +157,7 @@ func (r *Replica) entriesApplied(e Applied, out *Effects) error {
 	}
 	last := entries[len(entries)-1]
 	r.applied = last.Index
+	r.view.noteApplied(last.Index)
 	r.deliver(e.Apply.responses, out)
 	if r.role == raft.StateLeader && !r.settled && last.Term == r.term {
 		// Everything that earlier leaders committed is applied: their log times are all seen.

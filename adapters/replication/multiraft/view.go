@@ -22,7 +22,8 @@ type view struct {
 
 	recent      []*raftpb.Entry // contiguous, ends at last
 	recentBytes int
-	bytesMax    int
+	bytesMax    int    // of entries that are applied
+	applied     uint64 // those after it are kept longer, for they will be read soon
 
 	snapshot func() (*raftpb.Snapshot, error)
 }
@@ -128,11 +129,28 @@ func (v *view) append(entries []*raftpb.Entry) {
 		v.recentBytes += entryMemory(e)
 	}
 	v.last = entries[len(entries)-1].GetIndex()
-	n := 0
-	for over := v.recentBytes - v.bytesMax; over > 0 && n < len(v.recent); n++ {
-		over -= entryMemory(v.recent[n])
+	v.trim()
+}
+
+// unappliedFactor is how many times the bound of applied entries those that are not applied may take.
+const unappliedFactor = 8
+
+// trim drops the oldest entries that are too many to keep in memory.
+func (v *view) trim() {
+	n, bytes := 0, v.recentBytes
+	for ; bytes > v.bytesMax && n < len(v.recent); n++ {
+		if v.recent[n].GetIndex() > v.applied && bytes <= unappliedFactor*v.bytesMax {
+			break
+		}
+		bytes -= entryMemory(v.recent[n])
 	}
 	v.forget(n)
+}
+
+// noteApplied says that entries up to index are applied.
+func (v *view) noteApplied(index uint64) {
+	v.applied = index
+	v.trim()
 }
 
 // forget drops the n oldest entries from memory.
