@@ -35,12 +35,14 @@ type writer struct {
 
 func (w *writer) value(op, k int) float64 { return float64(op*1000 + k) }
 
+// body is the operation as a request; its age makes new series all the time, so that some are always
+// being defined.
 func (w *writer) body(op int) string {
 	var b strings.Builder
 	separator := "["
 	for k := range w.size {
-		fmt.Fprintf(&b, `%s{"metric_name":"crash","value":%g,"timestamp":%q,"tags":{"writer":"%d","part":"%d"}}`,
-			separator, w.value(op, k), crashBase.Add(time.Duration(op)*time.Second).Format(time.RFC3339), w.id, k%5)
+		fmt.Fprintf(&b, `%s{"metric_name":"crash","value":%g,"timestamp":%q,"tags":{"writer":"%d","part":"%d","age":"%d"}}`,
+			separator, w.value(op, k), crashBase.Add(time.Duration(op)*time.Second).Format(time.RFC3339), w.id, k%5, op/20)
 		separator = ","
 	}
 	return b.String() + "]"
