@@ -38,7 +38,7 @@ type member struct {
 	installed    int
 }
 
-type cluster struct {
+type trio struct {
 	t       *testing.T
 	limits  Limits
 	members map[uint64]*member
@@ -54,9 +54,9 @@ type snapshotOfMember struct {
 	applied []string
 }
 
-func newCluster(t *testing.T, limits Limits, ids ...uint64) *cluster {
+func newCluster(t *testing.T, limits Limits, ids ...uint64) *trio {
 	t.Helper()
-	c := &cluster{t: t, limits: limits, members: map[uint64]*member{}, now: time.Second, snapshots: map[string]snapshotOfMember{}}
+	c := &trio{t: t, limits: limits, members: map[uint64]*member{}, now: time.Second, snapshots: map[string]snapshotOfMember{}}
 	founding, err := Membership(ids...)
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +67,7 @@ func newCluster(t *testing.T, limits Limits, ids ...uint64) *cluster {
 	return c
 }
 
-func (c *cluster) add(create LogWrite, id uint64) *member {
+func (c *trio) add(create LogWrite, id uint64) *member {
 	c.t.Helper()
 	m := &member{id: id, log: newMemLog()}
 	if err := m.log.Write([]LogWrite{create}); err != nil {
@@ -79,7 +79,7 @@ func (c *cluster) add(create LogWrite, id uint64) *member {
 }
 
 // start builds the core anew from log and durable state.
-func (c *cluster) start(m *member) {
+func (c *trio) start(m *member) {
 	c.t.Helper()
 	m.state, m.applied = m.durable, slices.Clone(m.durableState)
 	m.done, m.reads, m.readAt = map[Ticket]ProposalDone{}, map[Ticket]ReadReady{}, map[Ticket]int{}
@@ -103,7 +103,7 @@ func (c *cluster) start(m *member) {
 }
 
 // step gives events to a member and does what it wants done, until it wants nothing more.
-func (c *cluster) step(m *member, events ...Event) {
+func (c *trio) step(m *member, events ...Event) {
 	c.t.Helper()
 	for {
 		var out Effects
@@ -117,7 +117,7 @@ func (c *cluster) step(m *member, events ...Event) {
 	}
 }
 
-func (c *cluster) do(m *member, out *Effects) (events []Event) {
+func (c *trio) do(m *member, out *Effects) (events []Event) {
 	c.t.Helper()
 	for _, r := range out.Reads {
 		if _, twice := m.reads[r.Ticket]; twice {
@@ -168,7 +168,7 @@ func (c *cluster) do(m *member, out *Effects) (events []Event) {
 	return events
 }
 
-func (c *cluster) write(m *member, a *Append) Event {
+func (c *trio) write(m *member, a *Append) Event {
 	c.t.Helper()
 	if !a.Write.IsEmpty() {
 		if err := m.log.Write([]LogWrite{a.Write}); err != nil {
@@ -179,7 +179,7 @@ func (c *cluster) write(m *member, a *Append) Event {
 }
 
 // release completes the appends that were held back.
-func (c *cluster) release(m *member) {
+func (c *trio) release(m *member) {
 	c.t.Helper()
 	for m.holdAppends = true; len(m.heldAppends) > 0; {
 		a := m.heldAppends[0]
@@ -220,12 +220,12 @@ func (m *member) checkpoint() {
 }
 
 // flush is a checkpoint that the core is told of.
-func (c *cluster) flush(m *member) {
+func (c *trio) flush(m *member) {
 	m.checkpoint()
 	c.step(m, Durable{Index: m.durable.Index})
 }
 
-func (c *cluster) send(m *member, msg *raftpb.Message) {
+func (c *trio) send(m *member, msg *raftpb.Message) {
 	c.t.Helper()
 	if m.cut || (c.drop != nil && c.drop(msg)) {
 		return
@@ -238,7 +238,7 @@ func (c *cluster) send(m *member, msg *raftpb.Message) {
 }
 
 // settle delivers messages until none is under way.
-func (c *cluster) settle() {
+func (c *trio) settle() {
 	c.t.Helper()
 	for n := 0; len(c.wire) > 0; n++ {
 		if n > 100_000 {
@@ -249,7 +249,7 @@ func (c *cluster) settle() {
 }
 
 // deliverOne delivers the message that waits longest.
-func (c *cluster) deliverOne() {
+func (c *trio) deliverOne() {
 	c.t.Helper()
 	msg := &raftpb.Message{}
 	if err := proto.Unmarshal(c.wire[0], msg); err != nil {
@@ -262,7 +262,7 @@ func (c *cluster) deliverOne() {
 }
 
 // pass lets n tick intervals pass, delivering messages after each.
-func (c *cluster) pass(n int) {
+func (c *trio) pass(n int) {
 	c.t.Helper()
 	for range n {
 		c.now += TickInterval
@@ -276,7 +276,7 @@ func (c *cluster) pass(n int) {
 }
 
 // leader passes time until exactly one connected member is a settled leader that all others follow.
-func (c *cluster) leader() *member {
+func (c *trio) leader() *member {
 	c.t.Helper()
 	for range 200 {
 		for _, id := range slices.Sorted(maps.Keys(c.members)) {
@@ -291,7 +291,7 @@ func (c *cluster) leader() *member {
 	return nil
 }
 
-func (c *cluster) followed(leader *member) bool {
+func (c *trio) followed(leader *member) bool {
 	for _, m := range c.members {
 		if !m.down && !m.cut && m.core.Status().Leader != leader.id {
 			return false
@@ -300,7 +300,7 @@ func (c *cluster) followed(leader *member) bool {
 	return true
 }
 
-func (c *cluster) others(m *member) []*member {
+func (c *trio) others(m *member) []*member {
 	var list []*member
 	for _, id := range slices.Sorted(maps.Keys(c.members)) {
 		if id != m.id {
@@ -310,14 +310,14 @@ func (c *cluster) others(m *member) []*member {
 	return list
 }
 
-func (c *cluster) wantApplied(m *member, want ...string) {
+func (c *trio) wantApplied(m *member, want ...string) {
 	c.t.Helper()
 	if !slices.Equal(m.applied, want) {
 		c.t.Fatalf("member %d applied %q, want %q", m.id, m.applied, want)
 	}
 }
 
-func (c *cluster) wantDone(m *member, ticket Ticket, want error, outcome string) {
+func (c *trio) wantDone(m *member, ticket Ticket, want error, outcome string) {
 	c.t.Helper()
 	d, ok := m.done[ticket]
 	if !ok {

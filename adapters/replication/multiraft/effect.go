@@ -30,6 +30,8 @@ type Effects struct {
 	WantSnapshot bool
 	// Leader, when not nil, tells that the group's leader or term changed.
 	Leader *LeaderChanged
+	// MembershipChanged tells that the group has other members now.
+	MembershipChanged bool
 	// Batches counts what was proposed, for measurements.
 	Batches []Batch
 }

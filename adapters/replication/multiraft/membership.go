@@ -96,7 +96,7 @@ func checkChange(now *raftpb.ConfState, cc *raftpb.ConfChangeV2) error {
 
 // applyMembership takes a committed membership change. One that does not fit the configuration it meets
 // changes nothing, on every replica alike: what was checked when it was proposed may have changed.
-func (r *Replica) applyMembership(e *raftpb.Entry, entry *inbound.Entry, a *Apply) error {
+func (r *Replica) applyMembership(e *raftpb.Entry, entry *inbound.Entry, a *Apply, out *Effects) error {
 	var cc raftpb.ConfChangeV2
 	if e.GetType() == raftpb.EntryConfChange {
 		return errEnvelope // never proposed
@@ -109,6 +109,7 @@ func (r *Replica) applyMembership(e *raftpb.Entry, entry *inbound.Entry, a *Appl
 		done.err = errChangeInvalid.WithCause(err)
 	} else {
 		r.confState, r.confIndex = r.node.ApplyConfChange(&cc), e.GetIndex()
+		out.MembershipChanged = true
 		if entry.Membership, err = marshalConfState(r.confState); err != nil {
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/raftmetrics/raftmetrics/domain/cluster"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 	"github.com/raftmetrics/raftmetrics/ports/outbound"
 )
@@ -110,6 +111,12 @@ func (s *snapshotCopies) Install(_ context.Context, id shard.ID, snapshot Snapsh
 
 func newNetwork(t *testing.T, shards int, limits Limits) *network {
 	t.Helper()
+	return foundNetwork(t, shards, limits, 1, 2, 3)
+}
+
+// foundNetwork makes three nodes of which only the founders form the groups at first.
+func foundNetwork(t *testing.T, shards int, limits Limits, founders ...uint64) *network {
+	t.Helper()
 	net := &network{t: t, cut: map[uint64]bool{}}
 	var configs []Config
 	for replica := uint64(1); replica <= 3; replica++ {
@@ -117,7 +124,10 @@ func newNetwork(t *testing.T, shards int, limits Limits) *network {
 		cfg.Limits, cfg.Transport = limits, link{net}
 		cfg.Snapshots = &snapshotCopies{net: net, here: rig, fetched: map[shard.ID]fetchedCopy{}, fails: 1}
 		for i := range cfg.Shards {
-			cfg.Shards[i].ReplicaID, cfg.Shards[i].Founders = replica, []uint64{1, 2, 3}
+			cfg.Shards[i].ReplicaID, cfg.Shards[i].Founders = replica, nil
+			if slices.Contains(founders, replica) {
+				cfg.Shards[i].Founders = founders
+			}
 		}
 		net.rigs, configs = append(net.rigs, rig), append(configs, cfg)
 	}
@@ -258,6 +268,75 @@ func TestNodeIsBroughtUpBySnapshot(t *testing.T) {
 		}
 		if first := net.rigs[lag].log.mu.groups[GroupOf(0)].state.First(); first < 10 {
 			t.Fatalf("the laggard's log starts at %d: it got no snapshot", first)
+		}
+		net.close()
+	})
+}
+
+func TestGroupMovesToItsPlacement(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := foundNetwork(t, 1, Limits{}, 1)
+		net.propose(0, "first")
+		node := func() *Node { return net.rigs[net.leader(0)].node }
+		group := cluster.ShardGroup(0)
+		placement := cluster.Placement{Replicas: []cluster.Replica{{ID: 2}, {ID: 3}}}
+		var kinds []cluster.StepKind
+		for range 200 {
+			time.Sleep(TickInterval) // fake time
+			c, leads := node().Configuration(group)
+			if !leads {
+				continue
+			}
+			step := cluster.NextStep(placement, c)
+			if step.Kind == cluster.StepWait {
+				continue
+			}
+			kinds = append(kinds, step.Kind)
+			if step.Kind == cluster.StepSettled {
+				break
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			if err := node().Change(ctx, group, step); err != nil && !errors.Is(err, outbound.ErrAmbiguous) {
+				t.Fatalf("step %+v at %+v: %v", step, c, err)
+			}
+			cancel()
+			time.Sleep(2 * time.Second) // fake time: a leader that left is replaced
+		}
+		if len(kinds) < 4 || kinds[len(kinds)-1] != cluster.StepSettled {
+			t.Fatalf("steps %v do not reach the placement", kinds)
+		}
+		net.propose(0, "last")
+		time.Sleep(time.Second) // fake time
+		for _, rig := range net.rigs[1:] {
+			if got := rig.applier.list(0); !slices.Equal(got, []string{"first", "last"}) {
+				t.Fatalf("a member has %q", got)
+			}
+		}
+		if got := net.rigs[0].applier.list(0); len(got) != 1 {
+			t.Fatalf("the removed member has %q", got)
+		}
+		net.close()
+	})
+}
+
+func TestLeadershipMovesAndSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t, 1, Limits{})
+		net.propose(0, "x")
+		from := net.leader(0)
+		to := cluster.ReplicaID((from+1)%3 + 1)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		transfer := cluster.Step{Kind: cluster.StepTransfer, Replica: to}
+		if err := net.rigs[from].node.Change(ctx, cluster.ShardGroup(0), transfer); err != nil {
+			t.Fatal(err)
+		}
+		if err := net.rigs[from].node.Change(ctx, cluster.ShardGroup(0), transfer); !errors.Is(err, outbound.ErrNotProposed) {
+			t.Fatalf("handing over twice: %v", err)
+		}
+		time.Sleep(time.Second) // fake time
+		if got := cluster.ReplicaID(net.leader(0) + 1); got != to {
+			t.Fatalf("replica %d leads, want %d", got, to)
 		}
 		net.close()
 	})

@@ -50,7 +50,7 @@ func TestRandomFaults(t *testing.T) {
 }
 
 type storm struct {
-	*cluster
+	*trio
 	rng    *rand.Rand
 	ids    []uint64
 	ticket Ticket
@@ -75,7 +75,7 @@ func newStorm(t *testing.T, seed uint64) *storm {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	limits := Limits{TrailingEntriesMax: uint64(1 + rng.IntN(20)), CacheBytesMax: 1 + rng.IntN(2000), EntriesInFlightMax: 1 + rng.IntN(4), ApplyBytesMax: 1 + rng.IntN(100)}
 	s := &storm{rng: rng, loss: rng.Float64() * 0.3}
-	s.cluster = newCluster(t, limits, 1, 2, 3)
+	s.trio = newCluster(t, limits, 1, 2, 3)
 	s.ids = []uint64{1, 2, 3}
 	s.drop = func(*raftpb.Message) bool { return rng.Float64() < s.loss }
 	return s

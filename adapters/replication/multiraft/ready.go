@@ -123,7 +123,7 @@ func (r *Replica) emitApply(m *raftpb.Message, out *Effects) error {
 		var err error
 		switch {
 		case e.GetType() != raftpb.EntryNormal:
-			err = r.applyMembership(e, entry, a)
+			err = r.applyMembership(e, entry, a, out)
 		case len(e.GetData()) > 0:
 			entry.LogTime, entry.Commands, err = parseEnvelope(e.GetData())
 		}

@@ -291,7 +291,7 @@ func TestMembersChangeOneByOne(t *testing.T) {
 	c.wantApplied(c.members[2], "before", "after")
 }
 
-func (c *cluster) change(l *member, ticket Ticket, kind raftpb.ConfChangeType, id uint64) {
+func (c *trio) change(l *member, ticket Ticket, kind raftpb.ConfChangeType, id uint64) {
 	c.t.Helper()
 	c.step(l, ChangeMembership{Ticket: ticket, Changes: []*raftpb.ConfChangeSingle{{Type: kind.Enum(), NodeId: new(id)}}})
 	c.pass(3)

@@ -29,29 +29,35 @@ func (n *Node) Propose(ctx context.Context, id shard.ID, command []byte) ([]byte
 	if g == nil || ctx.Err() != nil {
 		return nil, outbound.ErrNotProposed
 	}
+	since := n.cfg.Clock.Monotonic()
+	deadline := n.deadline(ctx, since)
+	outcome, err := n.request(ctx, g, func(t Ticket) Event { return Propose{Ticket: t, Command: command, Deadline: deadline} })
+	n.cfg.Observer.ProposalAnswered(g.id, n.cfg.Clock.Monotonic()-since, err)
+	return outcome, err
+}
+
+// request gives a group an event that is answered by a ProposalDone, and waits for it.
+func (n *Node) request(ctx context.Context, g *group, event func(Ticket) Event) ([]byte, error) {
 	n.underway.Add(1)
 	defer n.proposalEnded()
 	if n.stopping.Load() {
 		return nil, outbound.ErrNotProposed
 	}
-	w := &waiter{answers: make(chan answer, 1), since: n.cfg.Clock.Monotonic()}
+	w := &waiter{answers: make(chan answer, 1)}
 	ticket := Ticket(n.tickets.Add(1))
-	event := Propose{Ticket: ticket, Command: command, Deadline: n.deadline(ctx, w.since)}
-	if !g.offer(event, ticket, w) {
+	if !g.offer(event(ticket), ticket, w) {
 		if n.stopping.Load() {
 			return nil, outbound.ErrNotProposed
 		}
 		return nil, errQueueFull
 	}
-	var a answer
 	select {
-	case a = <-w.answers:
+	case a := <-w.answers:
+		return a.outcome, a.err
 	case <-ctx.Done():
 		g.forget(ticket)
-		a.err = outbound.ErrAmbiguous.WithCause(context.Cause(ctx))
+		return nil, outbound.ErrAmbiguous.WithCause(context.Cause(ctx))
 	}
-	n.cfg.Observer.ProposalAnswered(g.id, n.cfg.Clock.Monotonic()-w.since, a.err)
-	return a.outcome, a.err
 }
 
 func (n *Node) proposalEnded() {
@@ -102,7 +108,7 @@ func (n *Node) fence(ctx context.Context, asked []*group) error {
 	}
 	now := n.cfg.Clock.Monotonic()
 	deadline := n.deadline(ctx, now)
-	w := &waiter{answers: make(chan answer, len(asked)), since: now}
+	w := &waiter{answers: make(chan answer, len(asked))}
 	first := Ticket(n.tickets.Add(uint64(len(asked)))) - Ticket(len(asked)) + 1
 	waiting := make(map[shard.ID]Ticket, len(asked))
 	defer func() {

@@ -4,8 +4,8 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
-	"time"
 
+	"github.com/raftmetrics/raftmetrics/domain/cluster"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 )
 
@@ -19,6 +19,8 @@ type group struct {
 	core  *Replica    // of the worker that took the group from Node.ready
 	solo  atomic.Bool // reads are up to date without asking: see Status.Solo
 
+	settled bool // as last published; of the worker too
+
 	mu struct {
 		sync.Mutex
 		events  []Event
@@ -28,6 +30,9 @@ type group struct {
 		closed  bool // nobody will step the group any more
 		waiters map[Ticket]*waiter
 		status  Status
+
+		configuration cluster.Configuration // while Settled, as of the last tick
+		leaderChanged chan struct{}         // closed when leadership comes here or goes, and replaced
 	}
 	apply struct {
 		sync.Mutex
@@ -40,6 +45,7 @@ type group struct {
 func newGroup(n *Node, id shard.ID, core *Replica) *group {
 	g := &group{node: n, id: GroupOf(id), shard: id, core: core}
 	g.mu.waiters = map[Ticket]*waiter{}
+	g.mu.leaderChanged = make(chan struct{})
 	return g
 }
 
@@ -108,7 +114,8 @@ func (g *group) step(out *Effects) error {
 	g.mu.Lock()
 	events := g.mu.events
 	g.mu.events, g.mu.spare = g.mu.spare, nil
-	if g.mu.ticks > 0 {
+	ticked := g.mu.ticks > 0
+	if ticked {
 		events = append(events, Tick{Count: g.mu.ticks})
 		g.mu.ticks = 0
 	}
@@ -118,15 +125,13 @@ func (g *group) step(out *Effects) error {
 	if err := g.core.Step(g.node.cfg.Clock.Monotonic(), events, out); err != nil {
 		return err
 	}
-	status := g.core.Status()
-	// Before any message leaves: it could make another replica a voter.
-	g.solo.Store(status.Solo)
+	// Before any message or answer leaves: it could make another replica a voter, or its receiver look.
+	g.publish(ticked || out.MembershipChanged)
 	g.dispatch(out)
 
 	clear(events)
 	g.mu.Lock()
 	g.mu.spare = events[:0]
-	g.mu.status = status
 	g.mu.queued = false
 	if len(g.mu.events) > 0 || g.mu.ticks > 0 {
 		g.wakeLocked()
@@ -134,6 +139,27 @@ func (g *group) step(out *Effects) error {
 	}
 	g.mu.Unlock()
 	return nil
+}
+
+// publish shows others what the core knows now, the group's members only when they may have changed.
+func (g *group) publish(members bool) {
+	status := g.core.Status()
+	g.solo.Store(status.Solo)
+	var configuration cluster.Configuration
+	if members = members || status.Settled != g.settled; members {
+		configuration, _ = g.core.Configuration()
+	}
+	g.settled = status.Settled
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if status.Leads != g.mu.status.Leads {
+		close(g.mu.leaderChanged)
+		g.mu.leaderChanged = make(chan struct{})
+	}
+	g.mu.status = status
+	if members {
+		g.mu.configuration = configuration
+	}
 }
 
 // dispatch passes a step's effects on.
@@ -170,7 +196,6 @@ func (g *group) dispatch(out *Effects) {
 // waiter is a caller that waits for answers.
 type waiter struct {
 	answers chan answer // with room for all of them
-	since   time.Duration
 }
 
 type answer struct {
