@@ -87,6 +87,8 @@ func changesOf(step cluster.Step) (changes []*raftpb.ConfChangeSingle) {
 		for _, id := range step.Remove {
 			add(raftpb.ConfChangeRemoveNode, id)
 		}
+	case cluster.StepWait, cluster.StepSettled, cluster.StepTransfer:
+		// These leave the members as they are.
 	}
 	return changes
 }
