@@ -1,0 +1,184 @@
+package workerrpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+
+	"connectrpc.com/connect"
+
+	"github.com/raftmetrics/raftmetrics/adapters/workerrpc/workerpb"
+	"github.com/raftmetrics/raftmetrics/domain/aggregate"
+	"github.com/raftmetrics/raftmetrics/domain/cluster"
+	"github.com/raftmetrics/raftmetrics/domain/consistency"
+	"github.com/raftmetrics/raftmetrics/domain/fault"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
+	"github.com/raftmetrics/raftmetrics/domain/shard"
+	"github.com/raftmetrics/raftmetrics/ports/inbound"
+	"github.com/raftmetrics/raftmetrics/ports/outbound"
+)
+
+// CallsMax bounds the calls that one client has under way; further ones wait within their contexts.
+const CallsMax = 256
+
+var (
+	_ outbound.Proposer    = (*Client)(nil)
+	_ inbound.ShardQuerier = (*Client)(nil)
+	_ inbound.ReportTaker  = (*Client)(nil)
+)
+
+// Client asks one other node. It connects when it is first used, keeps one connection, and is safe
+// for concurrent use.
+type Client struct {
+	node  cluster.NodeID
+	conn  *conn
+	rpc   workerpb.WorkerClient
+	calls chan struct{}
+}
+
+// NewClient returns a client of node; dial opens an authenticated connection to it for link.RPC.
+func NewClient(node cluster.NodeID, dial func(context.Context) (net.Conn, error)) *Client {
+	c := &Client{node: node, conn: newConn(dial), calls: make(chan struct{}, CallsMax)}
+	c.rpc = workerpb.NewWorkerClient(caller{}, "http://node",
+		connect.WithReadMaxBytes(responseBytesMax), connect.WithSendMaxBytes(requestBytesMax),
+		connect.WithAcceptCompression("gzip", nil, nil))
+	return c
+}
+
+// Close ends what is under way.
+func (c *Client) Close() { c.conn.Close() }
+
+// connKey is where a call's context has the connection that it goes over.
+type connKey struct{}
+
+// caller sends connect's requests over the connection that call chose.
+type caller struct{}
+
+var errNoConn = errors.New("a call was made without a connection")
+
+// Do implements connect.HTTPClient.
+func (caller) Do(req *http.Request) (*http.Response, error) {
+	open, ok := req.Context().Value(connKey{}).(*http.ClientConn)
+	if !ok {
+		return nil, errNoConn
+	}
+	return open.RoundTrip(req)
+}
+
+// call runs one call and makes its error a fault. sent tells that the request may have arrived.
+func call[Request, Response any](
+	ctx context.Context, c *Client, method func(context.Context, *Request) (*Response, error), request *Request,
+) (response *Response, sent bool, err error) {
+	select {
+	case c.calls <- struct{}{}:
+		defer func() { <-c.calls }()
+	case <-ctx.Done():
+		return nil, false, c.unreachable(ctx.Err())
+	}
+	open, err := c.conn.get(ctx)
+	if err != nil {
+		return nil, false, c.unreachable(err)
+	}
+	// From here on nobody can tell whether the request left.
+	response, err = method(context.WithValue(ctx, connKey{}, open), request)
+	if err == nil {
+		return response, true, nil
+	}
+	if f := decodeFault(err); f != nil {
+		return nil, true, f
+	}
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return nil, true, c.unreachable(err)
+}
+
+// unreachable is the fault of a call that the other node did not answer.
+func (c *Client) unreachable(err error) *fault.Error {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return faultOf(err)
+	}
+	return fault.Wrap(err, fault.Unavailable, "node_unreachable", "node "+c.node.String()+" does not answer; try again")
+}
+
+// Propose implements outbound.Proposer at the node: it must lead the shard. ErrNotProposed only when
+// the command certainly did not get into a log: the node said so, or nothing was sent to it.
+func (c *Client) Propose(ctx context.Context, id shard.ID, command []byte) ([]byte, error) {
+	response, sent, err := call(ctx, c, c.rpc.Propose, &workerpb.ProposeRequest{Shard: uint32(id), Command: command})
+	if err == nil {
+		return response.GetOutcome(), nil
+	}
+	var told *fault.Error
+	switch {
+	case !sent:
+		return nil, fmt.Errorf("propose at node %s: %w", c.node, outbound.ErrNotProposed.WithCause(err))
+	case errors.As(err, &told) && answered(told):
+		return nil, fmt.Errorf("propose at node %s: %w", c.node, err)
+	}
+	return nil, fmt.Errorf("propose at node %s: %w", c.node, outbound.ErrAmbiguous.WithCause(err))
+}
+
+// answered reports that the other node itself told what became of a proposal.
+func answered(f *fault.Error) bool {
+	if errors.Is(f, outbound.ErrNotProposed) || errors.Is(f, outbound.ErrAmbiguous) {
+		return true
+	}
+	// What a Proposer refuses for these reasons it did not propose.
+	switch f.Kind() {
+	case fault.Exhausted, fault.TooLarge, fault.Conflict, fault.Invalid, fault.DiskFull:
+		return true
+	default:
+		return false
+	}
+}
+
+// Partials implements inbound.ShardQuerier at the node, over the replicas that it holds.
+func (c *Client) Partials(ctx context.Context, read consistency.Read, q aggregate.Query) (aggregate.Table, error) {
+	response, _, err := call(ctx, c, c.rpc.Partials, &workerpb.PartialsRequest{Read: encodeRead(read), Query: encodeQuery(q)})
+	var table aggregate.Table
+	if err == nil {
+		table, err = decodeTable(response.GetTable(), len(q.GroupBy()))
+	}
+	if err != nil {
+		return aggregate.Table{}, fmt.Errorf("partials of node %s: %w", c.node, err)
+	}
+	return table, nil
+}
+
+// Latest implements inbound.ShardQuerier at the node, over the replicas that it holds.
+func (c *Client) Latest(ctx context.Context, read consistency.Read, name metric.Name, matchers metric.Matchers) (metric.Sample, bool, error) {
+	response, _, err := call(ctx, c, c.rpc.Latest, &workerpb.LatestRequest{
+		Read: encodeRead(read), Metric: name.String(), Matchers: encodeMatchers(matchers),
+	})
+	if err == nil && response.GetSample() == nil {
+		return metric.Sample{}, false, nil
+	}
+	var sample metric.Sample
+	if err == nil {
+		sample, err = decodeSample(response.GetSample())
+	}
+	if err != nil {
+		return metric.Sample{}, false, fmt.Errorf("latest of node %s: %w", c.node, err)
+	}
+	return sample, true, nil
+}
+
+// Status returns the status of the node's replicas.
+func (c *Client) Status(ctx context.Context) ([]outbound.ShardStatus, error) {
+	response, _, err := call(ctx, c, c.rpc.Status, &workerpb.StatusRequest{})
+	if err != nil {
+		return nil, fmt.Errorf("status of node %s: %w", c.node, err)
+	}
+	return decodeStatus(response.GetShards()), nil
+}
+
+// Report implements inbound.ReportTaker at the node.
+func (c *Client) Report(ctx context.Context, report outbound.NodeReport) (outbound.ReportReply, error) {
+	response, _, err := call(ctx, c, c.rpc.Report, encodeReport(report))
+	if err != nil {
+		return outbound.ReportReply{}, fmt.Errorf("report to node %s: %w", c.node, err)
+	}
+	return outbound.ReportReply{State: response.GetState()}, nil
+}

@@ -1,0 +1,211 @@
+// Package workerrpc lets nodes of a cluster ask each other: unary calls with protobuf over HTTP/2, on
+// the authenticated connections of package link.
+package workerrpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/rs/zerolog"
+
+	"github.com/raftmetrics/raftmetrics/adapters/workerrpc/link"
+	"github.com/raftmetrics/raftmetrics/adapters/workerrpc/workerpb"
+	"github.com/raftmetrics/raftmetrics/domain/fault"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
+	"github.com/raftmetrics/raftmetrics/domain/shard"
+	"github.com/raftmetrics/raftmetrics/ports/inbound"
+	"github.com/raftmetrics/raftmetrics/ports/outbound"
+)
+
+// Bounds of calls. A node that stopped is noticed within PeerSilenceMax, by HTTP/2 pings.
+const (
+	PeerSilenceMax = pingAfter + pingMax
+
+	pingAfter = 2 * time.Second
+	pingMax   = 3 * time.Second
+	// callMax bounds a call that came without a deadline.
+	callMax = 30 * time.Second
+	// requestBytesMax bounds a request: mostly a command.
+	requestBytesMax = 48 << 20
+	// responseBytesMax bounds a response: mostly a table of aggregate.CellsMax cells.
+	responseBytesMax = 128 << 20
+	// streamsMax bounds the calls that one connection has under way at the server.
+	streamsMax = 512
+	// stopMax bounds the wait for calls under way when a server stops.
+	stopMax = 3 * time.Second
+)
+
+func http2Config() *http.HTTP2Config {
+	return &http.HTTP2Config{
+		MaxConcurrentStreams: streamsMax, SendPingTimeout: pingAfter, PingTimeout: pingMax, WriteByteTimeout: PeerSilenceMax,
+		MaxReadFrameSize: 1 << 20, MaxReceiveBufferPerConnection: 4<<20 - 1, MaxReceiveBufferPerStream: 4<<20 - 1,
+	}
+}
+
+func unencryptedHTTP2() *http.Protocols {
+	p := &http.Protocols{}
+	p.SetUnencryptedHTTP2(true)
+	return p
+}
+
+// ServerConfig is what a Server answers from: the replicas on this node, without looking further.
+type ServerConfig struct {
+	Proposer outbound.Proposer
+	Querier  inbound.ShardQuerier
+	Shards   outbound.ShardObserver
+	Reports  inbound.ReportTaker
+	Log      zerolog.Logger
+}
+
+// Server answers the calls of other nodes.
+type Server struct {
+	config   ServerConfig
+	listener *link.Listener
+	http     *http.Server
+}
+
+var _ workerpb.WorkerHandler = (*Server)(nil)
+
+// peerKey is where a request's context has who calls.
+type peerKey struct{}
+
+// NewServer returns a server; Run serves.
+func NewServer(config ServerConfig) *Server {
+	s := &Server{config: config, listener: link.NewListener()}
+	mux := http.NewServeMux()
+	mux.Handle(workerpb.NewWorkerHandler(s,
+		connect.WithReadMaxBytes(requestBytesMax), connect.WithSendMaxBytes(responseBytesMax),
+		connect.WithCompression("gzip", nil, nil), connect.WithRecover(s.recovered)))
+	s.http = &http.Server{
+		Handler: mux, Protocols: unencryptedHTTP2(), HTTP2: http2Config(), ReadHeaderTimeout: PeerSilenceMax,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			if c, ok := c.(*link.Conn); ok {
+				ctx = context.WithValue(ctx, peerKey{}, c.Peer())
+			}
+			return ctx
+		},
+	}
+	return s
+}
+
+// Accept is the link acceptor for link.RPC.
+func (s *Server) Accept(ctx context.Context, conn *link.Conn) { s.listener.Serve(ctx, conn) }
+
+// Run serves until ctx ends, then lets calls under way finish for a while, and returns after the last.
+func (s *Server) Run(ctx context.Context) error {
+	ended := make(chan error, 1)
+	go func() { ended <- s.http.Serve(s.listener) }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve calls of nodes: %w", err)
+	case <-ctx.Done():
+	}
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopMax)
+	defer cancel()
+	if err := s.http.Shutdown(stopping); err != nil {
+		_ = s.http.Close() // what is still under way is cut off
+	}
+	<-ended
+	return nil
+}
+
+var errPanic = errors.New("panic")
+
+func (s *Server) recovered(_ context.Context, spec connect.Spec, _ http.Header, what any) error {
+	s.config.Log.Error().Str("procedure", spec.Procedure).Any("panic", what).Stack().Msg("a call of another node failed badly")
+	return encodeFault(errPanic)
+}
+
+// bounded gives a call without a deadline one.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, callMax)
+}
+
+// Propose implements workerpb.WorkerHandler.
+func (s *Server) Propose(ctx context.Context, req *workerpb.ProposeRequest) (*workerpb.ProposeResponse, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	outcome, err := s.config.Proposer.Propose(ctx, shard.ID(req.GetShard()), req.GetCommand())
+	if err != nil {
+		return nil, encodeFault(err)
+	}
+	return &workerpb.ProposeResponse{Outcome: outcome}, nil
+}
+
+// Partials implements workerpb.WorkerHandler.
+func (s *Server) Partials(ctx context.Context, req *workerpb.PartialsRequest) (*workerpb.PartialsResponse, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	read, err := decodeRead(req.GetRead())
+	if err != nil {
+		return nil, encodeFault(err)
+	}
+	q, err := decodeQuery(req.GetQuery())
+	if err != nil {
+		return nil, encodeFault(err)
+	}
+	table, err := s.config.Querier.Partials(ctx, read, q)
+	if err != nil {
+		return nil, encodeFault(err)
+	}
+	return &workerpb.PartialsResponse{Table: encodeTable(table)}, nil
+}
+
+// Latest implements workerpb.WorkerHandler.
+func (s *Server) Latest(ctx context.Context, req *workerpb.LatestRequest) (*workerpb.LatestResponse, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	read, err := decodeRead(req.GetRead())
+	if err != nil {
+		return nil, encodeFault(err)
+	}
+	name, err := metric.NewName(req.GetMetric())
+	if err != nil {
+		return nil, encodeFault(err)
+	}
+	matchers, err := decodeMatchers(req.GetMatchers())
+	if err != nil {
+		return nil, encodeFault(err)
+	}
+	sample, found, err := s.config.Querier.Latest(ctx, read, name, matchers)
+	if err != nil {
+		return nil, encodeFault(err)
+	}
+	response := &workerpb.LatestResponse{}
+	if found {
+		response.Sample = encodeSample(sample)
+	}
+	return response, nil
+}
+
+// Status implements workerpb.WorkerHandler.
+func (s *Server) Status(context.Context, *workerpb.StatusRequest) (*workerpb.StatusResponse, error) {
+	return &workerpb.StatusResponse{Shards: encodeStatus(s.config.Shards.Shards())}, nil
+}
+
+// Report implements workerpb.WorkerHandler. A node reports about itself only.
+func (s *Server) Report(ctx context.Context, req *workerpb.ReportRequest) (*workerpb.ReportResponse, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	report, err := decodeReport(req)
+	if err != nil {
+		return nil, encodeFault(err)
+	}
+	peer, _ := ctx.Value(peerKey{}).(link.Peer)
+	if peer.Node.ID() != report.Node || peer.Node.Incarnation() != report.Incarnation {
+		return nil, encodeFault(fault.Newf(fault.Forbidden, "foreign_report", "node %s reports as %s", peer.Node.ID(), report.Node))
+	}
+	reply, err := s.config.Reports.Report(ctx, report)
+	if err != nil {
+		return nil, encodeFault(err)
+	}
+	return &workerpb.ReportResponse{State: reply.State}, nil
+}
