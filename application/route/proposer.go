@@ -3,6 +3,7 @@ package route
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/raftmetrics/raftmetrics/domain/cluster"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
@@ -10,6 +11,10 @@ import (
 )
 
 var _ outbound.Proposer = (*Proposer)(nil)
+
+// offerMax bounds one offer to another node. A node that froze is noticed by its connections only after
+// seconds; by then the shard has another leader, whom the caller's next attempt reaches.
+const offerMax = 1500 * time.Millisecond
 
 // Proposer takes each command to its shard's leader, on this node or another.
 type Proposer struct {
@@ -46,5 +51,12 @@ func (p *Proposer) offer(ctx context.Context, node cluster.NodeID, id shard.ID, 
 	if node == p.where.self {
 		return p.local.Propose(ctx, id, command)
 	}
-	return p.peers.ProposeAt(ctx, node, id, command)
+	bounded, cancel := context.WithTimeout(ctx, offerMax)
+	defer cancel()
+	outcome, err := p.peers.ProposeAt(bounded, node, id, command)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil && !errors.Is(err, outbound.ErrNotProposed) {
+		p.where.failed(node)
+		return nil, outbound.ErrAmbiguous.WithCause(err)
+	}
+	return outcome, err
 }

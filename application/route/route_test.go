@@ -331,3 +331,21 @@ func TestOnlyWhatNobodyTookIsOfferedAgain(t *testing.T) {
 		t.Fatalf("error %v, want not proposed", err)
 	}
 }
+
+func TestAFrozenLeaderIsNotWaitedForUntilTheDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, 1, 2, "b", "c")
+		w.answer = func(ctx context.Context, _ string, _ []shard.ID) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		p, _ := w.router(t)
+		start := time.Now()
+		if _, err := p.Propose(t.Context(), 0, nil); !errors.Is(err, outbound.ErrAmbiguous) {
+			t.Fatalf("error %v, want an unknown outcome", err)
+		}
+		if took := time.Since(start); took > 2*time.Second {
+			t.Fatalf("waited %v for a frozen node", took)
+		}
+	})
+}
