@@ -31,7 +31,10 @@ func (c *client) next() {
 		c.readSeries()
 		return
 	}
-	op := c.history.begin(c.world)
+	op := c.history.again(c.world)
+	if op == nil {
+		op = c.history.begin(c.world)
+	}
 	op.done = func() { c.after(c.about(c.swarm.pause), c.next) }
 	op.try()
 }
@@ -60,7 +63,10 @@ type operation struct {
 	attempts int
 	err      error // of the last attempt
 	over     bool
-	probing  bool // sent until acknowledged although it has no key, and unknown outcomes do not matter
+	probing  bool       // sent until acknowledged although it has no key, and unknown outcomes do not matter
+	original *operation // of a write that is sent again under its key, after it was acknowledged
+	forged   bool       // and with other content
+	reply    inbound.RecordReply
 	done     func()
 }
 
@@ -69,7 +75,7 @@ type attempt struct {
 	op    *operation
 	node  *node
 	write *ingest.Write
-	ended bool
+	ended bool // for the client, who may have gone while the node goes on
 }
 
 func (op *operation) try() {
@@ -83,12 +89,15 @@ func (op *operation) try() {
 	for _, s := range op.samples {
 		request.Observations = append(request.Observations, s.observation)
 	}
-	a := &attempt{op: op, node: n, write: ingest.NewWrite(request, startOfTime+metric.Timestamp(op.now.Microseconds()))}
+	a := &attempt{op: op, node: n, write: ingest.NewWrite(request, startOfTime+metric.Timestamp((op.now+n.skew).Microseconds()))}
 	a.write.Owner = a
 	n.writes = append(n.writes, a)
 	a.feed(ingest.Event{Kind: ingest.Submitted, Write: a.write})
+	if op.key != nil && !op.healed && op.chance(op.swarm.impatient) {
+		op.after(op.about(300*time.Millisecond), a.lost)
+	}
 	n.after(ingest.TimeoutDefault, func() {
-		if !a.ended {
+		if slices.Contains(n.writes, a) {
 			a.feed(ingest.Event{Kind: ingest.Ended, Write: a.write, Err: context.DeadlineExceeded})
 		}
 	})
@@ -123,12 +132,15 @@ func (a *attempt) feed(event ingest.Event) {
 
 // finish takes the gateway's answer to the client.
 func (a *attempt) finish() {
-	if a.ended {
+	if !slices.Contains(a.node.writes, a) {
 		a.node.failf("operation %d was answered twice", a.op.id)
 		return
 	}
-	a.ended = true
 	a.node.writes = slices.DeleteFunc(a.node.writes, func(b *attempt) bool { return b == a })
+	if a.ended {
+		return
+	}
+	a.ended = true
 	reply, err := a.write.Result()
 	a.op.answered(reply, err)
 }
@@ -147,6 +159,13 @@ func (op *operation) answered(reply inbound.RecordReply, err error) {
 	op.err = err
 	op.note(uint64(op.now), uint64(op.id), uint64(op.attempts))
 	switch {
+	case op.forged && err != nil && fault.From(err).Code() == "idempotency_key_reused":
+	case op.forged && (err == nil || !retriable(err)):
+		op.failf("operation %d: a key with other content was answered %+v, %v", op.id, reply, err)
+	case err == nil && op.original != nil:
+		if reply != op.original.reply {
+			op.failf("operation %d was answered %+v when it was sent again, %+v before", op.original.id, reply, op.original.reply)
+		}
 	case err == nil:
 		op.acknowledged(reply)
 	case op.key != nil && retriable(err) || op.probing:
@@ -163,6 +182,7 @@ func (op *operation) answered(reply inbound.RecordReply, err error) {
 
 func (op *operation) acknowledged(reply inbound.RecordReply) {
 	op.counts.Acked++
+	op.reply = reply
 	if reply.Stored != len(op.samples) {
 		op.failf("operation %d: %d samples stored, want %d", op.id, reply.Stored, len(op.samples))
 	}
@@ -215,6 +235,13 @@ func retriable(err error) bool {
 	}
 	kind := fault.KindOf(err)
 	return kind == fault.Unavailable || kind == fault.Exhausted || kind == fault.Timeout
+}
+
+// probeAll writes one sample to each shard.
+func (w *world) probeAll() {
+	for id := range w.swarm.shards {
+		w.probe(shard.ID(id))
+	}
 }
 
 // probe writes one sample to a shard, to see that it takes writes.

@@ -9,6 +9,17 @@ import (
 	"github.com/raftmetrics/raftmetrics/adapters/replication/multiraft"
 )
 
+// disk is a node's log store with a switch for its power.
+type disk interface {
+	multiraft.Log
+	// begin hands writes to the disk, which may or may not keep them before the next sync.
+	begin(writes []multiraft.LogWrite) error
+	// sync makes everything durable that was begun.
+	sync() error
+	// crash keeps what was durable and, by chance, a first part of the rest, batch by batch.
+	crash(rng *rand.Rand) error
+}
+
 // logDisk is a node's log and the disk below it: what a program sees, what a power cut leaves, and what
 // lies between the two.
 type logDisk struct {
@@ -16,7 +27,7 @@ type logDisk struct {
 	unsynced         [][]multiraft.LogWrite // in order
 }
 
-var _ multiraft.Log = (*logDisk)(nil)
+var _ disk = (*logDisk)(nil)
 
 // logImage is the content of a log, by group.
 type logImage map[multiraft.GroupID]groupLog
@@ -51,7 +62,7 @@ func (d *logDisk) Write(writes []multiraft.LogWrite) error {
 	return d.sync()
 }
 
-// begin hands writes to the disk, which may or may not keep them before the next sync.
+// begin implements disk. What was begun is visible at once.
 func (d *logDisk) begin(writes []multiraft.LogWrite) error {
 	batch := copyWrites(writes)
 	d.unsynced = append(d.unsynced, batch)
@@ -63,7 +74,7 @@ func (d *logDisk) begin(writes []multiraft.LogWrite) error {
 	return nil
 }
 
-// sync makes everything durable that was begun.
+// sync implements disk.
 func (d *logDisk) sync() error {
 	for _, batch := range d.unsynced {
 		for i := range batch {
@@ -76,7 +87,7 @@ func (d *logDisk) sync() error {
 	return nil
 }
 
-// crash keeps what was durable and, by chance, a first part of the rest, batch by batch.
+// crash implements disk.
 func (d *logDisk) crash(rng *rand.Rand) error {
 	for _, batch := range d.unsynced[:rng.IntN(len(d.unsynced)+1)] {
 		for i := range batch {

@@ -23,6 +23,8 @@ func (w *world) breakSomething() {
 	add(w.swarm.powerCuts, w.crashAll)
 	add(w.swarm.partitions && len(w.nodes) > 1, w.cutLinks)
 	add(w.swarm.transfers && len(w.nodes) > 1, w.transfer)
+	add(w.swarm.freezes, w.freeze)
+	add(w.swarm.absences, w.absent)
 	if len(faults) > 0 {
 		faults[w.rng.IntN(len(faults))]()
 	}
@@ -32,6 +34,12 @@ func (w *world) breakSomething() {
 func (w *world) anyNode() *node { return w.nodes[w.rng.IntN(len(w.nodes))] }
 
 func (w *world) crashOne() { w.crash(w.anyNode(), w.about(500*time.Millisecond)) }
+
+// absent takes a node away for so long that the others go on without what it lacks.
+func (w *world) absent() { w.crash(w.anyNode(), w.about(4*time.Second)) }
+
+// freeze stops a node as a debugger or a starved machine does: it wakes up where it was.
+func (w *world) freeze() { n := w.anyNode(); n.frozen = w.now + w.about(1500*time.Millisecond) }
 
 func (w *world) crashAll() {
 	for _, n := range w.nodes {
@@ -45,7 +53,7 @@ func (w *world) crash(n *node, down time.Duration) {
 	}
 	n.crash()
 	w.after(down, func() {
-		if !n.up && w.err == nil {
+		if !n.up && !w.healed && w.err == nil {
 			n.start()
 		}
 	})
@@ -86,14 +94,17 @@ func (w *world) transfer() {
 	}
 }
 
-// heal ends all faults: links pass everything, and every node is up.
-func (w *world) heal() {
+// heal ends all faults: links pass everything, and every node but away, which may be nil, is up.
+func (w *world) heal(away *node) {
 	w.healed = true
+	if away != nil {
+		away.crash()
+	}
 	for _, from := range w.nodes {
 		for _, to := range w.nodes {
 			w.links[link{from.id, to.id}].cut = false
 		}
-		if !from.up {
+		if from.frozen = 0; !from.up && from != away {
 			from.start()
 		}
 	}
@@ -105,7 +116,7 @@ func (w *world) level() bool {
 		want := w.nodes[0].shards[id]
 		for _, n := range w.nodes {
 			r := n.shards[id]
-			if !n.up || r.applying || len(r.jobs) > 0 || r.machine.Applied(r.shard) != want.machine.Applied(r.shard) ||
+			if !n.up || !want.up || r.applying || len(r.jobs) > 0 || r.machine.Applied(r.shard) != want.machine.Applied(r.shard) ||
 				r.core.Status().Commit != want.core.Status().Commit || r.core.Status().Applied != r.core.Status().Commit {
 				return false
 			}
@@ -118,6 +129,10 @@ func (w *world) level() bool {
 func (w *world) stuck() string {
 	var b strings.Builder
 	for _, n := range w.nodes {
+		if !n.up {
+			fmt.Fprintf(&b, "\nnode %d is down", n.id)
+			continue
+		}
 		for _, r := range n.shards {
 			fmt.Fprintf(&b, "\nnode %d shard %d: %+v, applied by the machine %d, %d proposals and %d writes open",
 				n.id, r.shard, r.core.Status(), r.machine.Applied(r.shard), len(r.proposals), len(n.writes))

@@ -54,6 +54,25 @@ func (h *history) begin(w *world) *operation {
 	return h.add(w, key, series)
 }
 
+// again makes an operation that sends an acknowledged keyed write once more, sometimes with other
+// content under the same key; nil most of the time.
+func (h *history) again(w *world) *operation {
+	if len(h.ops) == 0 || !w.chance(w.swarm.repeats) {
+		return nil
+	}
+	original := h.ops[w.rng.IntN(len(h.ops))]
+	if original.key == nil || !original.over || original.err != nil || original.original != nil {
+		return nil
+	}
+	op := &operation{world: w, id: len(h.ops), key: original.key, original: original}
+	op.samples = original.samples
+	if op.forged = w.chance(0.3); op.forged {
+		op.key = &inbound.Idempotency{Key: original.key.Key, Digest: sha256.Sum256([]byte("forged"))}
+	}
+	h.ops = append(h.ops, op)
+	return op
+}
+
 // add makes an operation that writes one sample to each of series.
 func (h *history) add(w *world, key *inbound.Idempotency, series []metric.Series) *operation {
 	op := &operation{world: w, id: len(h.ops), key: key}
@@ -133,6 +152,9 @@ func (w *world) checkEnd() {
 		}
 	}
 	for _, op := range w.history.ops {
+		if op.original != nil {
+			continue // its samples are the original's
+		}
 		for _, x := range op.samples {
 			w.checkSample(op, x, found[x.value])
 		}

@@ -80,7 +80,11 @@ func (n *node) propose(id shard.ID, data []byte, done func(outcome []byte, err e
 			done(outcome, err)
 		}
 	}
-	n.after(proposalTimeout, func() { answer(nil, outbound.ErrAmbiguous) })
+	n.after(proposalTimeout, func() {
+		if !answered {
+			answer(nil, outbound.ErrAmbiguous)
+		}
+	})
 	leader := n.shards[id].core.Status().Leader
 	if leader == 0 {
 		n.after(n.about(time.Millisecond), func() { answer(nil, outbound.ErrNotProposed) })
@@ -106,7 +110,7 @@ func (n *node) propose(id shard.ID, data []byte, done func(outcome []byte, err e
 			}
 			n.world.after(n.hop(to), func() {
 				if n.up && n.life == life {
-					answer(outcome, err)
+					n.after(0, func() { answer(outcome, err) })
 				}
 			})
 		})

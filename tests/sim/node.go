@@ -13,11 +13,14 @@ import (
 type node struct {
 	*world
 	id      uint64
-	log     *logDisk
+	log     disk
 	shards  []*replica
 	up      bool
 	life    int // counts starts; what was planned in another life does not happen
 	booted  time.Duration
+	frozen  time.Duration // nothing happens here before
+	rate    float64       // of its clock
+	skew    time.Duration // of its wall clock
 	gateway *ingest.Gateway
 	writes  []*attempt // under way, in order
 	ticket  multiraft.Ticket
@@ -35,7 +38,11 @@ type logJob struct {
 }
 
 func newNode(w *world, id uint64) *node {
-	n := &node{world: w, id: id, log: newLogDisk()}
+	n := &node{world: w, id: id, log: newLogDisk(), rate: 0.9 + 0.2*w.rng.Float64()}
+	n.skew = time.Duration(w.rng.Int64N(int64(2*time.Hour))) - time.Hour
+	if w.newDisk != nil {
+		n.log = w.newDisk(n)
+	}
 	for s := range w.swarm.shards {
 		n.shards = append(n.shards, &replica{
 			node: n, shard: shard.ID(s), group: multiraft.GroupOf(shard.ID(s)), disk: memory.NewDisk(),
@@ -44,18 +51,26 @@ func newNode(w *world, id uint64) *node {
 	return n
 }
 
-// after lets do happen in d, unless the node has crashed by then.
+// after lets do happen in d, unless the node has crashed by then, and not while the node is frozen.
 func (n *node) after(d time.Duration, do func()) {
 	life := n.life
-	n.world.after(d, func() {
-		if n.up && n.life == life {
+	var due func()
+	due = func() {
+		switch {
+		case !n.up || n.life != life:
+		case n.frozen > n.now:
+			n.world.after(n.frozen-n.now, due)
+		default:
 			do()
 		}
-	})
+	}
+	n.world.after(d, due)
 }
 
 // clock is the node's monotonic clock, which starts anew with the process.
-func (n *node) clock() time.Duration { return n.now - n.booted + time.Second }
+func (n *node) clock() time.Duration {
+	return time.Duration(n.rate*float64(n.now-n.booted)) + time.Second
+}
 
 // found creates the node's replicas in its log.
 func (n *node) found() {
@@ -93,7 +108,7 @@ func (n *node) crash() {
 		return
 	}
 	n.counts.Crashes++
-	n.up = false
+	n.up, n.frozen = false, 0
 	n.must(n.log.crash(n.rng), "crash")
 	n.writer.waiting, n.writer.busy = nil, false
 	for _, r := range n.shards {
@@ -110,7 +125,7 @@ func (n *node) tick() {
 	for _, r := range n.shards {
 		r.post(multiraft.Tick{Count: 1})
 	}
-	n.after(multiraft.TickInterval, n.tick)
+	n.after(time.Duration(float64(multiraft.TickInterval)/n.rate), n.tick)
 }
 
 // cutSome cuts a shard for its age, as the flush driver does.

@@ -23,10 +23,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // run runs one seed with all randomness under its control.
 func run(t *testing.T, seed uint64, mutant Mutant) Result {
 	t.Helper()
+	return runWith(t, seed, func() Result { return Run(seed, mutant) })
+}
+
+func runWith(t *testing.T, seed uint64, do func() Result) Result {
+	t.Helper()
 	var result Result
 	t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 		cryptotest.SetGlobalRandom(t, seed)
-		result = Run(seed, mutant)
+		result = do()
 	})
 	return result
 }
@@ -83,6 +88,34 @@ func pastSeeds(t *testing.T) []uint64 {
 		seeds = append(seeds, seed)
 	}
 	return seeds
+}
+
+// TestPebble runs a few seeds over the real log store instead of a model of one. Both must come to the
+// same, but for what recovery reads.
+func TestPebble(t *testing.T) {
+	for seed := uint64(1); seed <= 20; seed++ {
+		var disks []*pebbleDisk
+		result := runWith(t, seed, func() Result {
+			return runOn(seed, None, func(n *node) disk {
+				d, err := newPebbleDisk()
+				n.must(err, "open the log")
+				disks = append(disks, d)
+				return d
+			})
+		})
+		for _, d := range disks {
+			if err := d.Close(); err != nil {
+				t.Errorf("close: %v", err)
+			}
+		}
+		if result.Err != nil {
+			t.Errorf("seed=%d: %v\nreplay: go test ./tests/sim -run TestPebble -v", seed, result.Err)
+		}
+		if model := run(t, seed, None); result.Trace != model.Trace {
+			t.Errorf("seed=%d: trace %x %+v over the real log, %x %+v over its model, want equal",
+				seed, result.Trace, result.Counts, model.Trace, model.Counts)
+		}
+	}
 }
 
 // TestDeterminism: a seed is the whole of a run.

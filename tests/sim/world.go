@@ -45,8 +45,10 @@ const (
 
 // String names the mutant.
 func (m Mutant) String() string {
-	return [...]string{"none", "ack before sync", "no dedup", "commit behind applied", "ack on propose",
-		"machine not cut", "truncate unflushed", "stale reads"}[m]
+	return [...]string{
+		"none", "ack before sync", "no dedup", "commit behind applied", "ack on propose",
+		"machine not cut", "truncate unflushed", "stale reads",
+	}[m]
 }
 
 // Result is what a run came to.
@@ -98,6 +100,7 @@ type world struct {
 	series   []metric.Series
 	founding []byte
 	nodes    []*node
+	newDisk  func(n *node) disk // nil: a logDisk
 	links    map[link]*linkState
 	snapshot []snapshotData // what manifests number
 	clients  []*client
@@ -111,21 +114,30 @@ type event struct {
 	do    func()
 }
 
-type events []event
+// events is the heap of what will happen.
+type events struct{ list []event }
 
-func (e events) Len() int { return len(e) }
-func (e events) Less(i, j int) bool {
-	return e[i].at < e[j].at || e[i].at == e[j].at && e[i].order < e[j].order
+// Len implements heap.Interface.
+func (e *events) Len() int { return len(e.list) }
+
+// Less implements heap.Interface.
+func (e *events) Less(i, j int) bool {
+	a, b := &e.list[i], &e.list[j]
+	return a.at < b.at || a.at == b.at && a.order < b.order
 }
-func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
-func (e *events) Push(x any)   { *e = append(*e, x.(event)) } //nolint:errcheck,forcetypeassert // heap's own
+
+// Swap implements heap.Interface.
+func (e *events) Swap(i, j int) { e.list[i], e.list[j] = e.list[j], e.list[i] }
+
+// Push implements heap.Interface.
+func (e *events) Push(x any) { e.list = append(e.list, x.(event)) } //nolint:errcheck,forcetypeassert // heap's own
 
 // Pop implements heap.Interface.
 func (e *events) Pop() any {
-	last := len(*e) - 1
-	x := (*e)[last]
-	(*e)[last] = event{}
-	*e = (*e)[:last]
+	last := len(e.list) - 1
+	x := e.list[last]
+	e.list[last] = event{}
+	e.list = e.list[:last]
 	return x
 }
 
@@ -163,7 +175,7 @@ func (w *world) note(values ...uint64) {
 // until runs events until done says so or the time has come; it reports whether done said so.
 func (w *world) until(limit time.Duration, done func() bool) bool {
 	for w.err == nil && !done() {
-		if len(w.queue) == 0 || w.queue[0].at > limit {
+		if w.queue.Len() == 0 || w.queue.list[0].at > limit {
 			w.now = limit
 			return false
 		}
@@ -180,8 +192,10 @@ func (w *world) until(limit time.Duration, done func() bool) bool {
 
 // Run is one seed's run. Raft draws its election timeouts from the process's random source, which the
 // caller must have seeded too.
-func Run(seed uint64, mutant Mutant) (result Result) {
-	w := &world{mutant: mutant, rng: rand.New(rand.NewPCG(seed, 0x5eed)), trace: fnv.New64a()}
+func Run(seed uint64, mutant Mutant) Result { return runOn(seed, mutant, nil) }
+
+func runOn(seed uint64, mutant Mutant, newDisk func(n *node) disk) (result Result) {
+	w := &world{mutant: mutant, newDisk: newDisk, rng: rand.New(rand.NewPCG(seed, 0x5eed)), trace: fnv.New64a()}
 	defer func() {
 		if p := recover(); p != nil {
 			w.failf("panic: %v\n%s", p, debug.Stack())
@@ -206,6 +220,8 @@ type swarm struct {
 	calm                   time.Duration // between faults
 	crashes, powerCuts     bool
 	partitions, transfers  bool
+	freezes, absences      bool
+	impatient, repeats     float64 // clients that give up early; finished writes sent again
 	loss, repeat           float64
 	delay                  time.Duration
 	stalls                 bool
@@ -229,6 +245,10 @@ func drawSwarm(rng *rand.Rand) swarm {
 		crashes: yes(0.8), powerCuts: yes(0.4), partitions: yes(0.5), transfers: yes(0.4), stalls: yes(0.3),
 		delay: span(200*time.Microsecond, 5*time.Millisecond), sync: span(100*time.Microsecond, 3*time.Millisecond),
 		flush: span(300*time.Millisecond, 3*time.Second), keyed: rng.Float64(),
+		freezes: yes(0.3), absences: yes(0.4), repeats: 0.1 * rng.Float64(),
+	}
+	if yes(0.5) {
+		s.impatient = 0.3 * rng.Float64()
 	}
 	if yes(0.4) {
 		s.nodes = 1
@@ -316,15 +336,23 @@ func (w *world) play() {
 	if w.err != nil {
 		return
 	}
-	w.heal()
+	// A minority stays away: the others must do without it.
+	var away *node
+	if len(w.nodes) > 1 && w.chance(0.5) {
+		away = w.anyNode()
+	}
+	w.heal(away)
 	const patience = 60 * time.Second
 	if !w.until(w.now+patience, w.idle) && w.err == nil {
 		w.failf("after %v without faults operations are still under way: %s", patience, w.stuck())
 	}
-	for id := range w.swarm.shards {
-		w.probe(shard.ID(id))
+	if w.probeAll(); !w.until(w.now+patience, w.idle) && w.err == nil {
+		w.failf("after %v without faults a shard takes no writes: %s", patience, w.stuck())
 	}
-	if !w.until(w.now+patience, func() bool { return w.idle() && w.level() }) && w.err == nil {
+	if away != nil && w.err == nil {
+		away.start()
+	}
+	if w.probeAll(); !w.until(w.now+patience, func() bool { return w.idle() && w.level() }) && w.err == nil {
 		w.failf("after %v without faults replicas differ in what they applied: %s", patience, w.stuck())
 	}
 	if w.err == nil {
