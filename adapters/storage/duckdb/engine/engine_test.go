@@ -236,7 +236,7 @@ func TestStatementsSeeNewRows(t *testing.T) {
 			writer, reader = second, first
 		}
 		if err := writer.Transact(ctx, func() error {
-			checkGenerations(t, writer, rows, gen)
+			checkGenerations(ctx, t, writer, rows, gen)
 			return appendGeneration(ctx, writer, rows, gen)
 		}); err != nil {
 			t.Fatal(err)
@@ -245,7 +245,7 @@ func TestStatementsSeeNewRows(t *testing.T) {
 			t.Fatal(err)
 		}
 		if gen%5 == 0 {
-			checkGenerations(t, reader, rows, gen+1)
+			checkGenerations(ctx, t, reader, rows, gen+1)
 		}
 	}
 }
@@ -263,11 +263,11 @@ func appendGeneration(ctx context.Context, c *engine.Conn, rows int, gen int64) 
 	return errors.Join(err, a.Close(ctx, err == nil))
 }
 
-func checkGenerations(t *testing.T, c *engine.Conn, rows, generations int64) {
+func checkGenerations(ctx context.Context, t *testing.T, c *engine.Conn, rows, generations int64) {
 	t.Helper()
 	check := func(want int64, text string, args ...any) {
 		t.Helper()
-		err := c.Query(t.Context(), text, args, func(chunk engine.Chunk) error {
+		err := c.Query(ctx, text, args, func(chunk engine.Chunk) error {
 			if got := chunk.Int64s(0)[0]; got != want {
 				t.Errorf("%s %v: %d, want %d", text, args, got, want)
 			}
