@@ -175,7 +175,10 @@ func (n *Node) serveClients(c Config, placement shard.Map, clock *system.Clock, 
 		Shards: placement, Proposer: n.replication, WriteGate: n.place.storage,
 		Clock: clock, Timer: clock, Entropy: system.Entropy{},
 	})
-	queries := query.New(placement, query.Ports{Fence: n.replication, Partials: n.place.storage, Latest: n.place.storage})
+	queries := query.New(placement, query.NewLocal(query.LocalPorts{
+		Shards: n.replication, Fence: n.replication, Freshness: soleVoter{n.replication},
+		Partials: n.place.storage, Latest: n.place.storage,
+	}))
 	n.health = health.New(health.Node{ID: c.NodeID, Role: roleEmbedded}, n.replication)
 	n.server, err = httpapi.New(httpapi.Config{
 		Tokens:   []string{string(c.AuthToken)},

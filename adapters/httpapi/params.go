@@ -8,9 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/raftmetrics/raftmetrics/domain/consistency"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
-	"github.com/raftmetrics/raftmetrics/ports/inbound"
 )
 
 // tagPrefix begins the parameters that filter by a tag.
@@ -68,16 +68,25 @@ func unknownParams(unknown, known []string) error {
 // matchers returns the selection that the tag parameters make.
 func (p params) matchers() (metric.Matchers, error) { return metric.NewMatchers(p.tags) }
 
-// level returns how up to date the answer must be.
-func (p params) level() (inbound.Level, error) {
-	text, given := p.values["level"]
+// requirement returns how up to date the answer must be. A freshness implies level none.
+func (p params) requirement() (consistency.Requirement, error) {
+	level, leveled := p.values["level"]
+	freshness, bounded := p.values["freshness"]
 	switch {
-	case !given, text == inbound.Linearizable.String():
-		return inbound.Linearizable, nil
-	case text == inbound.LevelNone.String():
-		return inbound.LevelNone, nil
+	case leveled && level != consistency.Linearizable.String() && level != consistency.None.String():
+		return consistency.Requirement{}, fault.Field("level", "is "+strconv.Quote(level), "linearizable or none")
+	case bounded && level == consistency.Linearizable.String():
+		return consistency.Requirement{}, fault.Field("freshness", "is given with level=linearizable, which is always up to date", "it without level, or with level=none")
+	case bounded:
+		freshnessMax, err := time.ParseDuration(freshness)
+		if err != nil {
+			return consistency.Requirement{}, fault.Field("freshness", "is "+strconv.Quote(freshness), "a positive duration, such as 5s")
+		}
+		return consistency.FreshWithin(freshnessMax)
+	case level == consistency.None.String():
+		return consistency.Of(consistency.None), nil
 	}
-	return 0, fault.Field("level", "is "+strconv.Quote(text), "linearizable or none")
+	return consistency.Of(consistency.Linearizable), nil
 }
 
 // timeout returns how long the client would wait, 0 when it does not say.

@@ -16,7 +16,7 @@ const headerLevel = "X-RaftMetrics-Level"
 
 // getLatest answers a metric's newest sample.
 func (s *Server) getLatest(x *exchange, r *http.Request, vars map[string]string) error {
-	p, err := parseParams(r, tagPrefix, "level", "timeout")
+	p, err := parseParams(r, tagPrefix, "level", "freshness", "timeout")
 	if err != nil {
 		return err
 	}
@@ -30,7 +30,7 @@ func (s *Server) getLatest(x *exchange, r *http.Request, vars map[string]string)
 	}
 	ctx, cancel := bounded(r, timeout, QueryTimeoutMax)
 	defer cancel()
-	x.Header()[headerLevel] = []string{req.Level.String()}
+	x.Header()[headerLevel] = []string{req.Requirement.String()}
 	sample, err := s.ports.Latest.Latest(ctx, req)
 	if err != nil {
 		return err
@@ -50,13 +50,13 @@ func latestRequest(p params, encodedName string) (req inbound.LatestRequest, err
 	if req.Matchers, err = p.matchers(); err != nil {
 		return req, err
 	}
-	req.Level, err = p.level()
+	req.Requirement, err = p.requirement()
 	return req, err
 }
 
 // getAggregate answers values of functions over a metric's samples.
 func (s *Server) getAggregate(x *exchange, r *http.Request, _ map[string]string) error {
-	p, err := parseParams(r, "metric", "from", "to", "agg", "window", "fill", tagPrefix, "group_by", "level", "timeout")
+	p, err := parseParams(r, "metric", "from", "to", "agg", "window", "fill", tagPrefix, "group_by", "level", "freshness", "timeout")
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (s *Server) getAggregate(x *exchange, r *http.Request, _ map[string]string)
 	}
 	ctx, cancel := bounded(r, timeout, QueryTimeoutMax)
 	defer cancel()
-	x.Header()[headerLevel] = []string{req.Level.String()}
+	x.Header()[headerLevel] = []string{req.Requirement.String()}
 	answer, err := s.ports.Aggregator.Aggregate(ctx, req)
 	if err != nil {
 		return err
@@ -101,7 +101,7 @@ func aggregateRequest(p params) (req inbound.AggregateRequest, err error) {
 			return req, err
 		}
 	}
-	req.Level, err = p.level()
+	req.Requirement, err = p.requirement()
 	return req, err
 }
 

@@ -4,15 +4,14 @@ package query
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/raftmetrics/raftmetrics/domain/aggregate"
+	"github.com/raftmetrics/raftmetrics/domain/consistency"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 	"github.com/raftmetrics/raftmetrics/ports/inbound"
-	"github.com/raftmetrics/raftmetrics/ports/outbound"
 )
 
 var (
@@ -26,44 +25,28 @@ const (
 	DeadlineMax = 30 * time.Second
 	// InFlightMax bounds the queries that wait or compute; over it the answer is query_limit.
 	InFlightMax = 1024
-	// ComputingMax bounds the queries that read storage at once, and with it their memory; the
-	// others wait for their turn within their deadline.
-	ComputingMax = 16
 	// retryAfter is the advice that comes with query_limit.
 	retryAfter = time.Second
 )
 
-// Ports are what a Service asks of the world.
-type Ports struct {
-	Fence    outbound.ReadFence
-	Partials outbound.PartialReader
-	Latest   outbound.LatestReader
-}
-
 // Service answers queries. It is safe for concurrent use and owns no goroutine.
 type Service struct {
-	shards    shard.Map
-	ports     Ports
+	placement shard.Map
+	shards    inbound.ShardQuerier
 	inFlight  chan struct{}
-	computing chan struct{}
 }
 
-// New returns a service over the shards that placement names.
-func New(placement shard.Map, ports Ports) *Service {
-	return &Service{
-		shards:    placement,
-		ports:     ports,
-		inFlight:  make(chan struct{}, InFlightMax),
-		computing: make(chan struct{}, ComputingMax),
-	}
+// New returns a service over the shards that placement names; shards reads them, wherever they are.
+func New(placement shard.Map, shards inbound.ShardQuerier) *Service {
+	return &Service{placement: placement, shards: shards, inFlight: make(chan struct{}, InFlightMax)}
 }
 
-// Aggregate implements inbound.Aggregator. Besides what the storage and the fence refuse, it returns
+// Aggregate implements inbound.Aggregator. Besides what reading the shards gives, it returns
 // Exhausted (query_limit), Timeout (query_timeout) and Canceled (query_canceled).
 func (s *Service) Aggregate(ctx context.Context, req inbound.AggregateRequest) (aggregate.Answer, error) {
 	var table aggregate.Table
-	err := s.run(ctx, req.Query.Metric(), req.Level, func(ctx context.Context, shards []shard.ID) (err error) {
-		table, err = s.ports.Partials.Partials(ctx, shards, req.Query)
+	err := s.run(ctx, func(ctx context.Context) (err error) {
+		table, err = s.shards.Partials(ctx, s.readOf(req.Query.Metric(), req.Requirement), req.Query)
 		return err
 	})
 	if err != nil {
@@ -79,8 +62,8 @@ func (s *Service) Aggregate(ctx context.Context, req inbound.AggregateRequest) (
 func (s *Service) Latest(ctx context.Context, req inbound.LatestRequest) (metric.Sample, error) {
 	var sample metric.Sample
 	var found bool
-	err := s.run(ctx, req.Metric, req.Level, func(ctx context.Context, shards []shard.ID) (err error) {
-		sample, found, err = s.ports.Latest.Latest(ctx, shards, req.Metric, req.Matchers)
+	err := s.run(ctx, func(ctx context.Context) (err error) {
+		sample, found, err = s.shards.Latest(ctx, s.readOf(req.Metric, req.Requirement), req.Metric, req.Matchers)
 		return err
 	})
 	if err != nil {
@@ -92,11 +75,13 @@ func (s *Service) Latest(ctx context.Context, req inbound.LatestRequest) (metric
 	return sample, nil
 }
 
-// run reads within the limits: behind the fence unless level asks for less, over the shards that may
-// keep series of name.
-func (s *Service) run(ctx context.Context, name metric.Name, level inbound.Level,
-	read func(context.Context, []shard.ID) error,
-) error {
+// readOf covers the shards that may keep series of name.
+func (s *Service) readOf(name metric.Name, need consistency.Requirement) consistency.Read {
+	return consistency.Read{Shards: s.placement.OfMetric(name), Requirement: need}
+}
+
+// run reads within the limits.
+func (s *Service) run(ctx context.Context, read func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, DeadlineMax)
 	defer cancel()
 	select {
@@ -107,20 +92,8 @@ func (s *Service) run(ctx context.Context, name metric.Name, level inbound.Level
 			"more than %d queries are waiting; try again later or ask less often", InFlightMax).
 			WithDetail("limit", InFlightMax).WithRetryAfter(retryAfter)
 	}
-	shards := s.shards.OfMetric(name)
-	if level == inbound.Linearizable {
-		if err := s.ports.Fence.Fence(ctx, shards); err != nil {
-			return classify(ctx, fmt.Errorf("wait for acknowledged writes: %w", err))
-		}
-	}
-	select {
-	case s.computing <- struct{}{}:
-		defer func() { <-s.computing }()
-	case <-ctx.Done():
-		return classify(ctx, fmt.Errorf("wait for other queries: %w", context.Cause(ctx)))
-	}
-	if err := read(ctx, shards); err != nil {
-		return classify(ctx, fmt.Errorf("read samples: %w", err))
+	if err := read(ctx); err != nil {
+		return classify(ctx, err)
 	}
 	return nil
 }

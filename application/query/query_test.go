@@ -14,6 +14,7 @@ import (
 
 	"github.com/raftmetrics/raftmetrics/application/query"
 	"github.com/raftmetrics/raftmetrics/domain/aggregate"
+	"github.com/raftmetrics/raftmetrics/domain/consistency"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
@@ -24,15 +25,23 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// rig is a service over mocks, eight shards of which a metric uses two.
+// rig is a service that reads this node's replicas over mocks, of eight shards of which a metric uses
+// two.
 type rig struct {
 	*query.Service
-	fence    *outboundmock.MockReadFence
-	partials *outboundmock.MockPartialReader
-	latest   *outboundmock.MockLatestReader
-	shards   []shard.ID // that cpu may use
-	query    aggregate.Query
+	local     *query.Local
+	fence     *outboundmock.MockReadFence
+	freshness *outboundmock.MockFreshnessGauge
+	partials  *outboundmock.MockPartialReader
+	latest    *outboundmock.MockLatestReader
+	shards    []shard.ID // that cpu may use
+	query     aggregate.Query
 }
+
+var (
+	linearizable = consistency.Of(consistency.Linearizable)
+	none         = consistency.Of(consistency.None)
+)
 
 func newRig(t *testing.T) rig {
 	t.Helper()
@@ -46,13 +55,23 @@ func newRig(t *testing.T) rig {
 		t.Fatal(err)
 	}
 	r := rig{
-		fence:    outboundmock.NewMockReadFence(ctrl),
-		partials: outboundmock.NewMockPartialReader(ctrl),
-		latest:   outboundmock.NewMockLatestReader(ctrl),
-		shards:   placement.OfMetric(cpu(t)),
-		query:    q,
+		fence:     outboundmock.NewMockReadFence(ctrl),
+		freshness: outboundmock.NewMockFreshnessGauge(ctrl),
+		partials:  outboundmock.NewMockPartialReader(ctrl),
+		latest:    outboundmock.NewMockLatestReader(ctrl),
+		shards:    placement.OfMetric(cpu(t)),
+		query:     q,
 	}
-	r.Service = query.New(placement, query.Ports{Fence: r.fence, Partials: r.partials, Latest: r.latest})
+	var here []outbound.ShardStatus
+	for _, id := range placement.All() {
+		here = append(here, outbound.ShardStatus{Shard: id})
+	}
+	observer := outboundmock.NewMockShardObserver(ctrl)
+	observer.EXPECT().Shards().AnyTimes().Return(here)
+	r.local = query.NewLocal(query.LocalPorts{
+		Shards: observer, Fence: r.fence, Freshness: r.freshness, Partials: r.partials, Latest: r.latest,
+	})
+	r.Service = query.New(placement, r.local)
 	return r
 }
 
@@ -74,9 +93,9 @@ func tableOf(values ...float64) aggregate.Table {
 	return aggregate.Table{SeriesKnown: true, Groups: []aggregate.Group{{Cells: []aggregate.Cell{{Partial: p}}}}}
 }
 
-func (r rig) aggregate(ctx context.Context, level inbound.Level) (aggregate.Answer, error) {
+func (r rig) aggregate(ctx context.Context, need consistency.Requirement) (aggregate.Answer, error) {
 	return r.Aggregate(ctx, inbound.AggregateRequest{
-		Query: r.query, Functions: aggregate.DefaultFunctions(), Level: level,
+		Query: r.query, Functions: aggregate.DefaultFunctions(), Requirement: need,
 	})
 }
 
@@ -93,7 +112,7 @@ func TestAggregateFencesThenReads(t *testing.T) {
 		r.fence.EXPECT().Fence(gomock.Any(), r.shards).Return(nil).Call,
 		r.partials.EXPECT().Partials(gomock.Any(), r.shards, r.query).Return(tableOf(1, 2, 6), nil).Call,
 	)
-	answer, err := r.aggregate(t.Context(), inbound.Linearizable)
+	answer, err := r.aggregate(t.Context(), linearizable)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,12 +130,49 @@ func TestAggregateFencesThenReads(t *testing.T) {
 func TestLevelNoneSkipsTheFence(t *testing.T) {
 	r := newRig(t)
 	r.partials.EXPECT().Partials(gomock.Any(), r.shards, r.query).Return(tableOf(1), nil)
-	if _, err := r.aggregate(t.Context(), inbound.LevelNone); err != nil {
+	if _, err := r.aggregate(t.Context(), none); err != nil {
 		t.Errorf("Aggregate: %v", err)
 	}
 	r.latest.EXPECT().Latest(gomock.Any(), r.shards, cpu(t), metric.Matchers{}).Return(metric.Sample{}, true, nil)
-	if _, err := r.Latest(t.Context(), inbound.LatestRequest{Metric: cpu(t), Level: inbound.LevelNone}); err != nil {
+	if _, err := r.Latest(t.Context(), inbound.LatestRequest{Metric: cpu(t), Requirement: none}); err != nil {
 		t.Errorf("Latest: %v", err)
+	}
+}
+
+func TestFreshnessIsLookedAtBeforeReading(t *testing.T) {
+	r := newRig(t)
+	need, err := consistency.FreshWithin(5 * time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(id shard.ID, age time.Duration, known bool) *gomock.Call {
+		return r.freshness.EXPECT().Freshness(id).Return(age, known).Call
+	}
+	gomock.InOrder(
+		at(r.shards[0], 5*time.Second, true), at(r.shards[1], 0, true),
+		r.partials.EXPECT().Partials(gomock.Any(), r.shards, r.query).Return(tableOf(1), nil).Call,
+	)
+	if _, err := r.aggregate(t.Context(), need); err != nil {
+		t.Errorf("Aggregate: %v", err)
+	}
+	at(r.shards[0], 5*time.Second+1, true)
+	at(r.shards[1], 0, false)
+	_, err = r.aggregate(t.Context(), need)
+	wantFault(t, err, fault.Timeout, "stale")
+	want := []fault.Detail{{Name: "shards", Value: []uint32{uint32(r.shards[0]), uint32(r.shards[1])}}}
+	if diff := cmp.Diff(want, fault.From(err).Details()); diff != "" {
+		t.Errorf("details (-want +got):\n%s", diff)
+	}
+}
+
+func TestShardsThatAreNotHereAreForOtherNodes(t *testing.T) {
+	r := newRig(t)
+	read := consistency.Read{Shards: []shard.ID{r.shards[0], 8, 9}}
+	_, _, err := r.local.Latest(t.Context(), read, cpu(t), metric.Matchers{})
+	wantFault(t, err, fault.Unavailable, "no_replica")
+	want := []fault.Detail{{Name: "shards", Value: []uint32{8, 9}}}
+	if diff := cmp.Diff(want, fault.From(err).Details()); diff != "" {
+		t.Errorf("details (-want +got):\n%s", diff)
 	}
 }
 
@@ -153,7 +209,7 @@ func TestNotFound(t *testing.T) {
 	r.fence.EXPECT().Fence(gomock.Any(), r.shards).Return(nil).Times(3)
 	r.partials.EXPECT().Partials(gomock.Any(), r.shards, r.query).Return(aggregate.Table{}, nil)
 	r.latest.EXPECT().Latest(gomock.Any(), r.shards, cpu(t), gomock.Any()).Return(metric.Sample{}, false, nil).Times(2)
-	_, err = r.aggregate(t.Context(), inbound.Linearizable)
+	_, err = r.aggregate(t.Context(), linearizable)
 	wantFault(t, err, fault.NotFound, "metric_not_found")
 	_, err = r.Latest(t.Context(), inbound.LatestRequest{Metric: cpu(t)})
 	wantFault(t, err, fault.NotFound, "metric_not_found")
@@ -165,7 +221,7 @@ func TestKnownMetricWithoutSamplesInRangeIsNoError(t *testing.T) {
 	r := newRig(t)
 	r.fence.EXPECT().Fence(gomock.Any(), r.shards).Return(nil)
 	r.partials.EXPECT().Partials(gomock.Any(), r.shards, r.query).Return(aggregate.Table{SeriesKnown: true}, nil)
-	answer, err := r.aggregate(t.Context(), inbound.Linearizable)
+	answer, err := r.aggregate(t.Context(), linearizable)
 	if err != nil || len(answer.Groups) != 1 || !answer.Groups[0].Values[0].Null || answer.Groups[0].Values[3].Number != 0 {
 		t.Errorf("answer=%+v, %v, want null and count 0", answer, err)
 	}
@@ -185,10 +241,10 @@ func TestErrorsKeepTheirKind(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t)
 			r.fence.EXPECT().Fence(gomock.Any(), r.shards).Return(c.err)
-			_, err := r.aggregate(t.Context(), inbound.Linearizable)
+			_, err := r.aggregate(t.Context(), linearizable)
 			wantFault(t, err, c.kind, c.code)
 			r.partials.EXPECT().Partials(gomock.Any(), r.shards, r.query).Return(aggregate.Table{}, c.err)
-			_, err = r.aggregate(t.Context(), inbound.LevelNone)
+			_, err = r.aggregate(t.Context(), none)
 			wantFault(t, err, c.kind, c.code)
 			if !errors.Is(err, c.err) {
 				t.Errorf("err=%v lost its cause %v", err, c.err)
@@ -200,7 +256,7 @@ func TestErrorsKeepTheirKind(t *testing.T) {
 func TestOverflowIsRefused(t *testing.T) {
 	r := newRig(t)
 	r.partials.EXPECT().Partials(gomock.Any(), r.shards, r.query).Return(tableOf(1e308, 1e308), nil)
-	_, err := r.aggregate(t.Context(), inbound.LevelNone)
+	_, err := r.aggregate(t.Context(), none)
 	wantFault(t, err, fault.Unprocessable, "overflow")
 }
 
@@ -227,7 +283,7 @@ func TestDeadline(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), c.own)
 				defer cancel()
 				begin := time.Now()
-				_, err := r.aggregate(ctx, inbound.Linearizable)
+				_, err := r.aggregate(ctx, linearizable)
 				wantFault(t, err, fault.Timeout, c.wantedCode)
 				if took := time.Since(begin); took != c.want {
 					t.Errorf("gave up after %v, want %v", took, c.want)
@@ -244,7 +300,7 @@ func TestClientGone(t *testing.T) {
 		cancel()
 		return hang(ctx, ids)
 	})
-	_, err := r.aggregate(ctx, inbound.Linearizable)
+	_, err := r.aggregate(ctx, linearizable)
 	wantFault(t, err, fault.Canceled, "query_canceled")
 }
 
@@ -270,12 +326,12 @@ func TestComputingIsBoundedAndWaitsInTurn(t *testing.T) {
 		errs := make(chan error, query.InFlightMax)
 		for range query.InFlightMax {
 			go func() {
-				_, err := r.aggregate(t.Context(), inbound.LevelNone)
+				_, err := r.aggregate(t.Context(), none)
 				errs <- err
 			}()
 		}
 		synctest.Wait()
-		_, err := r.aggregate(t.Context(), inbound.LevelNone)
+		_, err := r.aggregate(t.Context(), none)
 		wantFault(t, err, fault.Exhausted, "query_limit")
 		if fault.From(err).RetryAfter() <= 0 {
 			t.Error("query_limit comes without advice when to retry")
@@ -304,14 +360,14 @@ func TestWaitingForATurnEndsWithTheDeadline(t *testing.T) {
 		done := make(chan struct{}, query.ComputingMax)
 		for range query.ComputingMax {
 			go func() {
-				_, _ = r.aggregate(t.Context(), inbound.LevelNone)
+				_, _ = r.aggregate(t.Context(), none)
 				done <- struct{}{}
 			}()
 		}
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		_, err := r.aggregate(ctx, inbound.LevelNone)
+		_, err := r.aggregate(ctx, none)
 		wantFault(t, err, fault.Timeout, "query_timeout")
 		close(release)
 		for range query.ComputingMax {

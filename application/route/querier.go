@@ -110,10 +110,14 @@ func spread[T any](ctx context.Context, q *Querier, read consistency.Read, ask f
 	var answers []T
 	giveUp := q.clock.Monotonic() + patience
 	open, tried := slices.Clone(read.Shards), map[shard.ID][]cluster.NodeID{}
+	stale := false // the last that was wrong with a shard was its replica's age
 	for {
 		parts, lost := q.assign(open, tried)
 		if len(lost) > 0 {
 			if err := q.pause(ctx, giveUp, lost); err != nil {
+				if stale {
+					return nil, consistency.Stale(numbersOf(lost), read.Requirement.FreshnessMax())
+				}
 				return nil, err
 			}
 			for _, id := range lost {
@@ -130,7 +134,9 @@ func spread[T any](ctx context.Context, q *Querier, read consistency.Read, ask f
 			case ctx.Err() != nil || !elsewhere(r.err):
 				return nil, r.err
 			default:
-				q.where.failed(r.node)
+				if stale = isStale(r.err); !stale {
+					q.where.failed(r.node)
+				}
 				for _, id := range r.shards {
 					tried[id] = append(tried[id], r.node)
 				}
@@ -174,8 +180,20 @@ func elsewhere(err error) bool {
 	case fault.Unavailable, fault.Corrupt, fault.Internal:
 		return true
 	default:
-		return fault.From(err).Code() == "stale"
+		return isStale(err)
 	}
+}
+
+// isStale reports that a node answered, but its replicas were not fresh enough.
+func isStale(err error) bool { return fault.From(err).Code() == "stale" }
+
+func numbersOf(ids []shard.ID) []uint32 {
+	numbers := make([]uint32, len(ids))
+	for i, id := range ids {
+		numbers[i] = uint32(id)
+	}
+	slices.Sort(numbers)
+	return numbers
 }
 
 // part is what one node is asked for.
@@ -251,11 +269,7 @@ func errNoReplica(lost []shard.ID, cause error) error {
 	if errors.Is(cause, context.Canceled) {
 		return cause
 	}
-	numbers := make([]uint32, len(lost))
-	for i, id := range lost {
-		numbers[i] = uint32(id)
-	}
-	slices.Sort(numbers)
+	numbers := numbersOf(lost)
 	return fault.Newf(fault.Unavailable, "no_replica", "no replica of shards %v can be read now: a majority or its nodes are missing; try again", numbers).
 		WithDetail("shards", numbers).WithCause(cause)
 }

@@ -255,6 +255,34 @@ func TestLostShardsAreNamedInTime(t *testing.T) {
 	})
 }
 
+func TestWhatNobodyHasFreshEnoughIsStale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, 2, 2, "here", "b")
+		need, err := consistency.FreshWithin(time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		read := w.read()
+		read.Requirement = need
+		fresh := time.Now().Add(time.Second)
+		w.answer = func(_ context.Context, _ string, shards []shard.ID) error {
+			if time.Now().Before(fresh) {
+				return consistency.Stale([]uint32{uint32(shards[0])}, time.Second)
+			}
+			return nil
+		}
+		_, q := w.router(t)
+		if table, err := q.Partials(t.Context(), read, cpuQuery(t)); err != nil || count(table) != 2 {
+			t.Fatalf("%d shards, error %v; want both once they are fresh", count(table), err)
+		}
+		fresh = fresh.Add(time.Hour)
+		_, err = q.Partials(t.Context(), read, cpuQuery(t))
+		if f := fault.From(err); f == nil || f.Code() != "stale" || f.Kind() != fault.Timeout {
+			t.Fatalf("error %v, want stale", err)
+		}
+	})
+}
+
 func TestAnErrorThatNoOtherNodeCanMendEndsTheRead(t *testing.T) {
 	w := newTown(t, 16, 2, "here", "b", "c", "d")
 	w.answer = func(context.Context, string, []shard.ID) error { return aggregate.ErrTooManyGroups }

@@ -4,33 +4,15 @@ import (
 	"context"
 
 	"github.com/raftmetrics/raftmetrics/domain/aggregate"
+	"github.com/raftmetrics/raftmetrics/domain/consistency"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
 )
 
-// Level is how up to date an answer must be.
-type Level uint8
-
-// The levels.
-const (
-	// Linearizable answers contain every write acknowledged before the question was asked.
-	Linearizable Level = iota
-	// LevelNone answers hold whatever the answering node has.
-	LevelNone
-)
-
-// String returns the name used in requests and answers.
-func (l Level) String() string {
-	if l == LevelNone {
-		return "none"
-	}
-	return "linearizable"
-}
-
 // LatestRequest asks for the newest sample of a metric's selected series.
 type LatestRequest struct {
-	Metric   metric.Name
-	Matchers metric.Matchers
-	Level    Level
+	Metric      metric.Name
+	Matchers    metric.Matchers
+	Requirement consistency.Requirement
 }
 
 // LatestReader answers what a metric's newest value is.
@@ -43,10 +25,10 @@ type LatestReader interface {
 
 // AggregateRequest asks for values of functions over a query's samples.
 type AggregateRequest struct {
-	Query     aggregate.Query
-	Functions []aggregate.Function // not empty, each once
-	Fill      aggregate.Fill
-	Level     Level
+	Query       aggregate.Query
+	Functions   []aggregate.Function // not empty, each once
+	Fill        aggregate.Fill
+	Requirement consistency.Requirement
 }
 
 // Aggregator answers aggregate questions.

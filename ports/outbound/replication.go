@@ -2,6 +2,7 @@ package outbound
 
 import (
 	"context"
+	"time"
 
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
@@ -31,6 +32,15 @@ type ReadFence interface {
 	// anywhere before the call (Raft thesis section 6.4, ReadIndex; no clocks). Unavailable with
 	// code no_leader and the detail shards when one of them cannot confirm within ctx.
 	Fence(ctx context.Context, shards []shard.ID) error
+}
+
+// FreshnessGauge tells how old what this node's replicas hold may be.
+type FreshnessGauge interface {
+	// Freshness returns, at once, how long ago, on a monotonic clock, this node's replica of the shard
+	// heard from its leader with a commit index that it has applied by now; on the leader, how long ago
+	// a majority confirmed that it leads with such an index. known is false where that never happened,
+	// or where there is no replica here.
+	Freshness(id shard.ID) (age time.Duration, known bool)
 }
 
 // LogTruncator learns what of a shard's log is no longer needed to recover.
