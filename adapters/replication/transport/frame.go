@@ -30,11 +30,24 @@ const (
 
 type frameKind byte
 
+// The kinds. The first three are those of a stream of messages, the others of a snapshot's transfer.
 const (
 	frameBatch frameKind = iota + 1
 	framePing
 	framePong
+	frameSnapshotRequest
+	frameSnapshotListing
+	frameSnapshotChunk
+	frameSnapshotEnd
+	frameSnapshotFailure
 )
+
+// payloadBytesMax bounds the payload of each kind.
+var payloadBytesMax = map[frameKind]uint32{
+	frameBatch: frameBytesMax, framePing: pingBytes, framePong: pingBytes,
+	frameSnapshotRequest: manifestBytesMax + 16, frameSnapshotListing: listingBytesMax, frameSnapshotChunk: chunkBytes,
+	frameSnapshotEnd: 0, frameSnapshotFailure: failureBytesMax,
+}
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -89,7 +102,8 @@ func (r *frameReader) next() (frameKind, []byte, error) {
 	if r.head[0] != frameVersion {
 		return 0, nil, fmt.Errorf("read frame: version %d: %w", r.head[0], errFrame)
 	}
-	if kind < frameBatch || kind > framePong || n > frameBytesMax || kind != frameBatch && n != pingBytes {
+	bytesMax, known := payloadBytesMax[kind]
+	if !known || n > bytesMax || (kind == framePing || kind == framePong) && n != pingBytes {
 		return 0, nil, fmt.Errorf("read frame: kind %d of %d bytes: %w", kind, n, errFrame)
 	}
 	if err := r.fill(int(n)); err != nil {

@@ -54,7 +54,7 @@ func (t *Transport) receive(from cluster.NodeID, conn net.Conn) error {
 			if _, err := conn.Write(pong); err != nil {
 				return err
 			}
-		case framePong:
+		default:
 			return fmt.Errorf("kind %d: %w", kind, errFrame)
 		}
 	}
