@@ -2,6 +2,7 @@ package outbound
 
 import (
 	"context"
+	"time"
 
 	"github.com/raftmetrics/raftmetrics/domain/cluster"
 )
@@ -105,10 +106,30 @@ type SettledGroup struct {
 type ReportReply struct {
 	// State is the encoded cluster state when the reporting node knows an older epoch, else nil.
 	State []byte
+	// Silent are the nodes that the leader has not heard from for a while, ascending.
+	Silent []cluster.NodeID
+}
+
+// HeardReport is what the meta group's leader has heard of a node.
+type HeardReport struct {
+	Node cluster.NodeID
+	// Age is the time since its last report, or since the leader began to lead when there was none.
+	Age time.Duration
+	// Shards is the status of its replicas; nil when there was no report.
+	Shards []ShardStatus
 }
 
 // ClusterPeers reaches the other nodes of the cluster.
 type ClusterPeers interface {
 	// Report delivers report to node. ErrNotProposed when that node does not lead the meta group.
 	Report(ctx context.Context, node cluster.NodeID, report NodeReport) (ReportReply, error)
+}
+
+// MetaPeers reaches the leader of the meta group on another node.
+type MetaPeers interface {
+	// ProposeMetaAt is MetaProposer.ProposeMeta on node: ErrNotProposed when it does not lead the meta
+	// group or was certainly not reached, ErrAmbiguous when the command may have been taken.
+	ProposeMetaAt(ctx context.Context, node cluster.NodeID, command []byte) (outcome []byte, err error)
+	// ReportsAt is inbound.ReportGiver.Reports on node.
+	ReportsAt(ctx context.Context, node cluster.NodeID) ([]HeardReport, error)
 }

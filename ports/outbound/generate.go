@@ -1,3 +1,3 @@
 package outbound
 
-//go:generate go tool mockgen -typed -package outboundmock -destination ../../tests/mocks/outboundmock/outboundmock.go github.com/raftmetrics/raftmetrics/ports/outbound Clock,ClusterPeers,Entropy,FreshnessGauge,GroupController,LatestReader,LogTruncator,MetaProposer,MetaStore,MetaTruncator,PartialReader,ProposePeers,Proposer,QueryPeers,ReadFence,Recruiter,ReplicaHost,SampleAppender,ShardObserver,ShardOpener,StateCutter,StateFlusher,Timer,WriteGate
+//go:generate go tool mockgen -typed -package outboundmock -destination ../../tests/mocks/outboundmock/outboundmock.go github.com/raftmetrics/raftmetrics/ports/outbound Clock,ClusterPeers,ContentPinner,Entropy,FreshnessGauge,GroupController,LatestReader,LogTruncator,MetaPeers,MetaProposer,MetaStore,MetaTruncator,PartialReader,ProposePeers,Proposer,QueryPeers,ReadFence,Recruiter,ReplicaPeers,ReplicaHost,SampleAppender,ShardObserver,ShardOpener,StateCutter,StateFlusher,Timer,WriteGate

@@ -26,3 +26,18 @@ type QueryPeers interface {
 	// LatestAt is inbound.ShardQuerier.Latest of the replicas on node, with the same errors.
 	LatestAt(ctx context.Context, node cluster.NodeID, read consistency.Read, name metric.Name, matchers metric.Matchers) (metric.Sample, bool, error)
 }
+
+// ReplicaDigest sums up a replica's logical content as of one entry of its log; it is equal on replicas
+// that hold the same samples in the same order, however they store them.
+type ReplicaDigest struct {
+	Index  uint64 // of the entry
+	Digest []byte
+}
+
+// ReplicaPeers works on the replicas that other nodes hold.
+type ReplicaPeers interface {
+	// FlushAt is inbound.NodeFlusher.Flush on node.
+	FlushAt(ctx context.Context, node cluster.NodeID) error
+	// DigestAt is inbound.ReplicaDigester.DigestAt on node.
+	DigestAt(ctx context.Context, node cluster.NodeID, id shard.ID, mark uint64) (ReplicaDigest, error)
+}

@@ -54,6 +54,7 @@ type LogTruncator interface {
 type ShardStatus struct {
 	Shard   shard.ID
 	Leader  bool // this replica leads
+	Learner bool // this replica receives the log and does not vote
 	Serving bool // a leader is known, so that reads and writes can be served
 	// LeaderReplica is the Raft id of the leader that this replica follows or is, 0 while none is known.
 	LeaderReplica uint64

@@ -83,6 +83,15 @@ type LatestReader interface {
 	Latest(ctx context.Context, shards []shard.ID, name metric.Name, matchers metric.Matchers) (metric.Sample, bool, error)
 }
 
+// ContentPinner holds a shard's content fast so that it can be summed up while writes go on.
+type ContentPinner interface {
+	// PinContent returns, at once, a function that computes the digest of everything appended to the
+	// shard so far, whatever is appended, cut or flushed later; it may be called once, beside anything.
+	// PinContent must not run beside Append of the same shard. The digest depends on the samples and
+	// their order alone. What is pinned holds memory until the function is let go of.
+	PinContent(id shard.ID) (digest func(ctx context.Context) ([]byte, error), err error)
+}
+
 // WriteGate says whether there is room for a write before it is proposed; once proposed it cannot be
 // refused any more.
 type WriteGate interface {
