@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -87,25 +89,59 @@ func (t *template) batch(n int) string {
 	return unsafe.String(&t.body[0], len(t.body))
 }
 
-// measureJSON sends batches as JSON over HTTP.
+// measureJSON sends batches as JSON over HTTP, and then looks how long starts take on what they left.
 func measureJSON(ctx context.Context, o options, folder string, out io.Writer) error {
-	_, _ = fmt.Fprintln(out, "JSON batches over HTTP\tsamples\tsamples/s\tserver CPU s/million\tpeak RSS MiB\tp50\tstop\t")
+	_, _ = fmt.Fprintln(out, "JSON batches over HTTP\tsamples\tsamples/s\tserver CPU s/million\tpeak RSS MiB\tp50\tdisk B/sample\tstop\tstart\tstart after kill\t")
 	server, err := node.Start(ctx, o.binary, folder, "LOG_LEVEL=warn")
 	if err != nil {
 		return err
 	}
 	defer server.Kill()
+	batches := o.samples / batchSamples / batchClients
+	samples := batches * batchSamples * batchClients
+	began := time.Now()
+	latencies, err := load(ctx, server, 0, batches)
+	if err != nil {
+		return err
+	}
+	elapsed := time.Since(began)
+	if err := checkCount(ctx, server, samples); err != nil {
+		return err
+	}
+	peak, err := peakRSS(server.PID())
+	if err != nil {
+		return err
+	}
+	stopping := time.Now()
+	if code, err := server.Stop(); err != nil || code != 0 {
+		return fmt.Errorf("the server ended with exit code %d, %w:\n%s", code, err, server.Log())
+	}
+	stop := time.Since(stopping)
+	disk, err := diskBytes(folder)
+	if err != nil {
+		return err
+	}
+	start, startAfterKill, err := restarts(ctx, o, folder, batches)
+	if err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(out, "\t%d\t%.0f\t%.2f\t%d\t%v\t%.1f\t%v\t%v\t%v\t\n", samples, float64(samples)/elapsed.Seconds(),
+		server.CPU().Seconds()/float64(samples)*1e6, peak>>20, median(latencies), float64(disk)/float64(samples),
+		stop.Round(time.Millisecond), start.Round(time.Millisecond), startAfterKill.Round(time.Millisecond))
+	return nil
+}
+
+// load sends each client's batches from first up to first+count.
+func load(ctx context.Context, server *node.Process, first, count int) ([][]time.Duration, error) {
 	client := server.NewClient(batchClients)
 	defer client.Close()
-	batches := o.samples / batchSamples / batchClients
 	latencies := make([][]time.Duration, batchClients)
 	errs := make([]error, batchClients)
-	began := time.Now()
 	var wg sync.WaitGroup
 	for i := range batchClients {
 		wg.Go(func() {
 			t := newTemplate(i)
-			for n := 0; n < batches && errs[i] == nil; n++ {
+			for n := first; n < first+count && errs[i] == nil; n++ {
 				body, sent := t.batch(n), time.Now()
 				a, err := client.Do(ctx, http.MethodPost, "/metrics", body)
 				if err == nil && a.Status != http.StatusCreated {
@@ -116,30 +152,52 @@ func measureJSON(ctx context.Context, o options, folder string, out io.Writer) e
 		})
 	}
 	wg.Wait()
-	elapsed := time.Since(began)
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	samples := batches * batchSamples * batchClients
-	if err := checkCount(ctx, client, samples); err != nil {
-		return err
-	}
-	peak, err := peakRSS(server.PID())
+	return latencies, errors.Join(errs...)
+}
+
+// restarts starts a server on what batches left, adds a tenth, kills it, starts it again, and returns how
+// long the two starts took until the server was ready.
+func restarts(ctx context.Context, o options, folder string, batches int) (afterStop, afterKill time.Duration, err error) {
+	began := time.Now()
+	server, err := node.Start(ctx, o.binary, folder, "LOG_LEVEL=warn")
 	if err != nil {
+		return 0, 0, err
+	}
+	defer server.Kill()
+	afterStop = time.Since(began)
+	if _, err := load(ctx, server, batches, batches/10); err != nil {
+		return 0, 0, err
+	}
+	server.Kill()
+	began = time.Now()
+	again, err := node.Start(ctx, o.binary, folder, "LOG_LEVEL=warn")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer again.Kill()
+	afterKill = time.Since(began)
+	return afterStop, afterKill, checkCount(ctx, again, (batches+batches/10)*batchSamples*batchClients)
+}
+
+// diskBytes returns how much the files in folder take.
+func diskBytes(folder string) (total int64, err error) {
+	err = filepath.WalkDir(folder, func(_ string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		info, err := entry.Info()
+		if err == nil {
+			total += info.Size()
+		}
 		return err
-	}
-	stopping := time.Now()
-	code, err := server.Stop()
-	if err == nil && code != 0 {
-		err = fmt.Errorf("the server ended with exit code %d:\n%s", code, server.Log())
-	}
-	_, _ = fmt.Fprintf(out, "\t%d\t%.0f\t%.2f\t%d\t%v\t%v\t\n", samples, float64(samples)/elapsed.Seconds(),
-		server.CPU().Seconds()/float64(samples)*1e6, peak>>20, median(latencies), time.Since(stopping).Round(time.Millisecond))
-	return err
+	})
+	return total, err
 }
 
 // checkCount makes sure that what was measured is what was stored.
-func checkCount(ctx context.Context, client *node.Client, want int) error {
+func checkCount(ctx context.Context, server *node.Process, want int) error {
+	client := server.NewClient(1)
+	defer client.Close()
 	total := 0
 	for m := range batchMetrics {
 		var answer node.Aggregate

@@ -39,8 +39,6 @@ func measureRecord(ctx context.Context, o options, folder string, out io.Writer)
 		stop()
 		err = errors.Join(err, <-ended)
 	}()
-	client := node.NewClient("http://"+n.Addr().String(), 1)
-	defer client.Close()
 	if o.cpu != "" {
 		f, err := os.Create(o.cpu)
 		if err != nil {
@@ -61,7 +59,7 @@ func measureRecord(ctx context.Context, o options, folder string, out io.Writer)
 	elapsed := time.Since(began)
 	cpu = processCPU() - cpu
 	samples := batches * batchSamples * batchClients
-	if err := checkCount(ctx, client, samples); err != nil {
+	if err := checkCount(ctx, &node.Process{URL: "http://" + n.Addr().String()}, samples); err != nil {
 		return err
 	}
 	peak, err := peakRSS(os.Getpid())
