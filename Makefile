@@ -45,13 +45,16 @@ race: ## run the tests of concurrent packages under the race detector
 	$(GO) test -race -short -timeout 20m $(RACE)
 
 .PHONY: generate
-generate: ## write the generated mocks of all ports anew
+generate: ## write the generated mocks of all ports, and the code of worker.proto (needs protoc), anew
 	$(GO) generate ./ports/...
+	@if command -v protoc >/dev/null; then $(GO) generate ./adapters/workerrpc/...; else \
+	echo "protoc (package protobuf-compiler) is not installed: the code of worker.proto was left as it is"; fi
 
 .PHONY: check-generated
-check-generated: ## fail when the committed mocks differ from what the ports give
-	@before=$$(mktemp -d) && trap 'rm -rf "$$before"' EXIT && cp -r tests/mocks "$$before" && \
-	$(MAKE) --no-print-directory generate && diff -r "$$before/mocks" tests/mocks && echo "generated code is up to date"
+check-generated: ## fail when the committed mocks and code differ from what ports and worker.proto give
+	@before=$$(mktemp -d) && trap 'rm -rf "$$before"' EXIT && cp -r tests/mocks adapters/workerrpc/workerpb "$$before" && \
+	$(MAKE) --no-print-directory generate && diff -r "$$before/mocks" tests/mocks && \
+	diff -r "$$before/workerpb" adapters/workerrpc/workerpb && echo "generated code is up to date"
 
 .PHONY: cover
 cover: ## fail when the tests reach less than 90 % of domain and application

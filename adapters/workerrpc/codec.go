@@ -194,11 +194,11 @@ func encodeSample(s metric.Sample) *workerpb.Sample {
 func decodeSample(m *workerpb.Sample) (metric.Sample, error) {
 	series, err := metric.ParseSeriesKey(m.GetSeriesKey())
 	if err != nil {
-		return metric.Sample{}, fmt.Errorf("decode sample: %v: %w", err, errMessage)
+		return metric.Sample{}, fmt.Errorf("decode sample: %w: %w", errMessage, err)
 	}
 	s, err := metric.NewSample(series, metric.Timestamp(m.GetTimestamp()), m.GetValue())
 	if err != nil {
-		return metric.Sample{}, fmt.Errorf("decode sample: %v: %w", err, errMessage)
+		return metric.Sample{}, fmt.Errorf("decode sample: %w: %w", errMessage, err)
 	}
 	return s, nil
 }

@@ -102,7 +102,7 @@ func TestBrokenTablesAreRefused(t *testing.T) {
 	}
 	for name, damage := range map[string]func(*workerpb.Table){
 		"other tags":        func(m *workerpb.Table) { m.TagsPerGroup = 2 },
-		"tag missing":       func(m *workerpb.Table) { m.Tags = m.Tags[:1] },
+		"tag missing":       func(m *workerpb.Table) { m.Tags = m.GetTags()[:1] },
 		"cell missing":      func(m *workerpb.Table) { m.Cells[0] = 1 },
 		"too many cells":    func(m *workerpb.Table) { m.Cells[0] = math.MaxUint32 },
 		"empty group":       func(m *workerpb.Table) { m.Cells = []uint32{3, 0} },
@@ -112,7 +112,7 @@ func TestBrokenTablesAreRefused(t *testing.T) {
 		"starts overflow":   func(m *workerpb.Table) { m.Starts[0], m.Starts[1] = math.MaxInt64, 1 },
 		"empty partial":     func(m *workerpb.Table) { m.Counts[0], m.Sums[0], m.Minima[0], m.Maxima[0] = 0, 0, 0, 0 },
 		"minimum not least": func(m *workerpb.Table) { m.Minima[0] = 2 },
-		"column short":      func(m *workerpb.Table) { m.Sums = m.Sums[:2] },
+		"column short":      func(m *workerpb.Table) { m.Sums = m.GetSums()[:2] },
 	} {
 		m := whole()
 		damage(m)

@@ -14,9 +14,9 @@ const (
 	// dialMax bounds one attempt to connect.
 	dialMax = 8 * time.Second
 	// After a failed attempt, calls fail at once with its error for a pause that doubles from
-	// redialMin to redialMax: a dead node costs its callers little.
-	redialMin = 50 * time.Millisecond
-	redialMax = time.Second
+	// redialFirst to redialMax: a dead node costs its callers little.
+	redialFirst = 50 * time.Millisecond
+	redialMax   = time.Second
 )
 
 var errClosed = errors.New("the client is closed")
@@ -69,7 +69,7 @@ func (c *conn) Close() {
 
 // get returns an open connection.
 func (c *conn) get(ctx context.Context) (*http.ClientConn, error) {
-	a, open, err := c.pick()
+	a, open, err := c.pick() //nolint:contextcheck // an attempt outlives its first caller
 	if a == nil {
 		return open, err
 	}
@@ -119,7 +119,7 @@ func (c *conn) try(a *attempt) {
 		err = errClosed
 	}
 	if err != nil {
-		c.mu.pause = min(max(2*c.mu.pause, redialMin), redialMax)
+		c.mu.pause = min(max(2*c.mu.pause, redialFirst), redialMax)
 		c.mu.notTill = time.Now().Add(c.mu.pause)
 		a.err = fmt.Errorf("connect: %w", err)
 	} else {

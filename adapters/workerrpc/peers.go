@@ -140,7 +140,7 @@ func recruitFault(err error) error {
 	if err == nil {
 		return nil
 	}
-	var refusal *link.Refusal
+	var refusal *link.RefusalError
 	if !errors.As(err, &refusal) {
 		return fault.Wrap(err, fault.Unavailable, "host_unreachable", "no answer")
 	}

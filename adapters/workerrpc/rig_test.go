@@ -21,24 +21,24 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func newNode(t testing.TB, id string, incarnation uint64) cluster.Node {
-	t.Helper()
+func newNode(tb testing.TB, id string, incarnation uint64) cluster.Node {
+	tb.Helper()
 	nodeID, err := cluster.NewNodeID(id)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	n, err := cluster.NewNode(nodeID, cluster.Worker, id+":8080", cluster.Incarnation(incarnation))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return n
 }
 
-func newRing(t testing.TB, id string) *link.Keyring {
-	t.Helper()
-	k := link.NewKeyring(newNode(t, id, 1))
+func newRing(tb testing.TB, id string) *link.Keyring {
+	tb.Helper()
+	k := link.NewKeyring(newNode(tb, id, 1))
 	if err := k.Join("cluster", make([]byte, link.ClusterKeyBytes)); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return k
 }
@@ -55,32 +55,32 @@ type remote struct {
 	stop    func() // ends it as kill would, once
 }
 
-func newRemote(t testing.TB) *remote {
-	t.Helper()
-	ctrl := gomock.NewController(t)
+func newRemote(tb testing.TB) *remote {
+	tb.Helper()
+	ctrl := gomock.NewController(tb)
 	r := &remote{
 		proposer: outboundmock.NewMockProposer(ctrl), querier: inboundmock.NewMockShardQuerier(ctrl),
 		shards: outboundmock.NewMockShardObserver(ctrl), reports: inboundmock.NewMockReportTaker(ctrl),
-		id: newNode(t, "remote", 1).ID(), address: "127.0.0.1:0",
+		id: newNode(tb, "remote", 1).ID(), address: "127.0.0.1:0",
 	}
-	r.start(t)
+	r.start(tb)
 	return r
 }
 
 // start serves at r.address.
-func (r *remote) start(t testing.TB) {
-	t.Helper()
+func (r *remote) start(tb testing.TB) {
+	tb.Helper()
 	l, err := net.Listen("tcp", r.address)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	r.address = l.Addr().String()
-	log := zerolog.New(zerolog.NewTestWriter(t))
+	log := zerolog.New(zerolog.NewTestWriter(tb))
 	rpc := workerrpc.NewServer(workerrpc.ServerConfig{
 		Proposer: r.proposer, Querier: r.querier, Shards: r.shards, Reports: r.reports, Log: log,
 	})
 	links := link.NewServer(link.ServerOptions{
-		Keyring: newRing(t, "remote"), Log: log,
+		Keyring: newRing(tb, "remote"), Log: log,
 		Acceptors: map[link.Purpose]func(context.Context, *link.Conn){link.RPC: rpc.Accept},
 	})
 	mux := http.NewServeMux()
@@ -96,15 +96,15 @@ func (r *remote) start(t testing.TB) {
 		cancel()
 		work.Wait()
 	})
-	t.Cleanup(r.stop)
+	tb.Cleanup(r.stop)
 }
 
 // peers returns the peers of a node called local, which reach r.
-func (r *remote) peers(t testing.TB) *workerrpc.Peers {
-	t.Helper()
-	p := workerrpc.NewPeers(&link.Dialer{Keyring: newRing(t, "local")}, func(id cluster.NodeID) (string, bool) {
+func (r *remote) peers(tb testing.TB) *workerrpc.Peers {
+	tb.Helper()
+	p := workerrpc.NewPeers(&link.Dialer{Keyring: newRing(tb, "local")}, func(id cluster.NodeID) (string, bool) {
 		return r.address, id == r.id
 	})
-	t.Cleanup(p.Close)
+	tb.Cleanup(p.Close)
 	return p
 }

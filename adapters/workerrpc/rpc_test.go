@@ -12,9 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/mock/gomock"
-
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/mock/gomock"
 
 	"github.com/raftmetrics/raftmetrics/adapters/workerrpc"
 	"github.com/raftmetrics/raftmetrics/domain/aggregate"
@@ -163,23 +162,23 @@ func TestManyCallsShareOneConnection(t *testing.T) {
 	work.Wait()
 }
 
-func testQuery(t testing.TB, groupBy ...string) aggregate.Query {
-	t.Helper()
+func testQuery(tb testing.TB, groupBy ...string) aggregate.Query {
+	tb.Helper()
 	name, err := metric.NewName("cpu")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	window, err := aggregate.ParseWindow("1h")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	matchers, err := metric.NewMatchers([]metric.Tag{{Key: "zone", Value: "ö"}})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	q, err := aggregate.NewQuery(aggregate.QuerySpec{Metric: name, Matchers: matchers, Window: window, GroupBy: groupBy})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return q
 }

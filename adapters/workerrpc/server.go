@@ -110,7 +110,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.http.Shutdown(stopping); err != nil {
 		_ = s.http.Close() // what is still under way is cut off
 	}
-	<-ended
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve calls of nodes: %w", err)
+	}
 	return nil
 }
 

@@ -10,8 +10,8 @@ import (
 	"github.com/raftmetrics/raftmetrics/adapters/replication/multiraft"
 )
 
-func sampleFrame(t testing.TB) []byte {
-	t.Helper()
+func sampleFrame(tb testing.TB) []byte {
+	tb.Helper()
 	b := appendFrameHead(nil, frameBatch)
 	for i := range uint64(3) {
 		m := multiraft.Message{Group: multiraft.GroupID(i * 1000), Message: &raftpb.Message{
@@ -20,7 +20,7 @@ func sampleFrame(t testing.TB) []byte {
 		}}
 		var err error
 		if b, err = appendMessage(b, m, proto.Size(m.Message)); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	sealFrame(b)

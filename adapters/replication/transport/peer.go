@@ -96,7 +96,7 @@ func (p *peer) lose(lost []queued) {
 // run keeps a stream to the peer open while there is something to send.
 func (p *peer) run(ctx context.Context) {
 	defer p.setDown(true)
-	backoff := backoffMin
+	backoff := backoffFirst
 	for {
 		select {
 		case <-ctx.Done():
@@ -112,7 +112,7 @@ func (p *peer) run(ctx context.Context) {
 		p.t.config.Observer.Disconnected(p.node, err)
 		p.tell(err)
 		if time.Since(began) > streamStable {
-			backoff = backoffMin
+			backoff = backoffFirst
 		}
 		half := uint64(backoff / 2)
 		pause := time.NewTimer(time.Duration(half + p.t.config.Entropy.Uint64()%(half+1)))

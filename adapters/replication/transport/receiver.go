@@ -24,7 +24,7 @@ func (t *Transport) Serve(ctx context.Context, from cluster.NodeID, conn net.Con
 	err := t.receive(from, conn)
 	_ = conn.Close() // it is given up
 	if ctx.Err() != nil {
-		return nil //nolint:nilerr // the error is that of the connection closed above
+		return nil
 	}
 	return fmt.Errorf("stream from node %s: %w", from, err)
 }

@@ -61,27 +61,27 @@ func newShelf(sizes ...int) (*shelf, [][]byte) {
 }
 
 // fetcherOf returns a fetcher that reaches a sender of source over loopback.
-func fetcherOf(t testing.TB, source transport.SnapshotSource, bytesPerSecond int64) *transport.SnapshotFetcher {
-	t.Helper()
+func fetcherOf(tb testing.TB, source transport.SnapshotSource, bytesPerSecond int64) *transport.SnapshotFetcher {
+	tb.Helper()
 	sender := transport.NewSnapshotSender(source, bytesPerSecond)
 	var work sync.WaitGroup
 	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		cancel()
 		work.Wait()
 	})
 	return transport.NewSnapshotFetcher(func(context.Context, cluster.NodeID) (net.Conn, error) {
-		near, far := loopback(t)
+		near, far := loopback(tb)
 		work.Go(func() { _ = sender.Serve(ctx, far) })
 		return near, nil
 	})
 }
 
-func newDirSink(t testing.TB, path string) *transport.DirSink {
-	t.Helper()
+func newDirSink(tb testing.TB, path string) *transport.DirSink {
+	tb.Helper()
 	sink, err := transport.NewDirSink(path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return sink
 }
@@ -209,11 +209,12 @@ func TestSnapshotMemoryIsBounded(t *testing.T) {
 }
 
 // bubble returns a fetcher of source over pipes, for the fake clock of a test bubble.
-func bubble(t testing.TB, source transport.SnapshotSource, bytesPerSecond int64) *transport.SnapshotFetcher {
-	sender := transport.NewSnapshotSender(source, bytesPerSecond)
+func bubble(tb testing.TB, source transport.SnapshotSource, bytesPerSecond int64) *transport.SnapshotFetcher {
+	tb.Helper()
+	sender, ctx := transport.NewSnapshotSender(source, bytesPerSecond), tb.Context()
 	return transport.NewSnapshotFetcher(func(context.Context, cluster.NodeID) (net.Conn, error) {
 		near, far := net.Pipe()
-		go func() { _ = sender.Serve(t.Context(), far) }()
+		go func() { _ = sender.Serve(ctx, far) }()
 		return near, nil
 	})
 }
@@ -250,11 +251,11 @@ func TestStalledSnapshotIsGivenUp(t *testing.T) {
 	t.Run("receiver", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			source, _ := newShelf(10 << 20)
-			sender := transport.NewSnapshotSender(source, fast)
+			sender, ctx := transport.NewSnapshotSender(source, fast), t.Context()
 			sent := make(chan error, 1)
 			f := transport.NewSnapshotFetcher(func(context.Context, cluster.NodeID) (net.Conn, error) {
 				near, far := net.Pipe()
-				go func() { sent <- sender.Serve(t.Context(), far) }()
+				go func() { sent <- sender.Serve(ctx, far) }()
 				return near, nil
 			})
 			sink := &stuck{release: make(chan struct{})}

@@ -34,10 +34,10 @@ const (
 	// dialMax bounds one attempt to connect, whatever the dialer's own bounds.
 	dialMax = 10 * time.Second
 	// After a failed attempt the next waits between half and all of a delay that doubles from
-	// backoffMin to backoffMax.
-	backoffMin = 50 * time.Millisecond
-	backoffMax = 2 * time.Second
-	// streamStable is how long a stream must have lived for the next failure to begin at backoffMin.
+	// backoffFirst to backoffMax.
+	backoffFirst = 50 * time.Millisecond
+	backoffMax   = 2 * time.Second
+	// streamStable is how long a stream must have lived for the next failure to begin at backoffFirst.
 	streamStable = 5 * time.Second
 )
 
@@ -116,7 +116,7 @@ func New(config Config) (*Transport, error) {
 // Run sends until ctx ends and returns after the last of its goroutines. It may be called once.
 func (t *Transport) Run(ctx context.Context) error {
 	t.mu.Lock()
-	t.mu.running = ctx
+	t.mu.running = ctx //nolint:fatcontext // kept for the peers that Send starts
 	for _, p := range t.mu.peers {
 		t.work.Go(func() { p.run(ctx) })
 	}

@@ -39,19 +39,19 @@ func (s *source) Uint64() uint64 {
 	return s.r.Uint64()
 }
 
-func nodeID(t testing.TB, text string) cluster.NodeID {
-	t.Helper()
+func nodeID(tb testing.TB, text string) cluster.NodeID {
+	tb.Helper()
 	id, err := cluster.NewNodeID(text)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return id
 }
 
 // replicas 2 and 3 are on the nodes b and c.
-func locator(t testing.TB) func(multiraft.GroupID, uint64) (cluster.NodeID, bool) {
-	t.Helper()
-	nodes := map[uint64]cluster.NodeID{2: nodeID(t, "b"), 3: nodeID(t, "c")}
+func locator(tb testing.TB) func(multiraft.GroupID, uint64) (cluster.NodeID, bool) {
+	tb.Helper()
+	nodes := map[uint64]cluster.NodeID{2: nodeID(tb, "b"), 3: nodeID(tb, "c")}
 	return func(_ multiraft.GroupID, replica uint64) (cluster.NodeID, bool) {
 		n, ok := nodes[replica]
 		return n, ok
@@ -66,23 +66,23 @@ func appendTo(to, index uint64, data []byte) multiraft.Message {
 }
 
 // start builds a transport and runs it until the test ends.
-func start(t testing.TB, c transport.Config) *transport.Transport {
-	t.Helper()
-	c.Locate, c.Entropy, c.Log = locator(t), newSource(), zerolog.New(zerolog.NewTestWriter(t))
+func start(tb testing.TB, c transport.Config) *transport.Transport {
+	tb.Helper()
+	c.Locate, c.Entropy, c.Log = locator(tb), newSource(), zerolog.New(zerolog.NewTestWriter(tb))
 	if c.Receive == nil {
 		c.Receive = func(multiraft.GroupID, *raftpb.Message) {}
 	}
 	tr, err := transport.New(c)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- tr.Run(ctx) }()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return tr
@@ -95,57 +95,59 @@ type sink struct {
 	err chan error
 }
 
-func newSink(t testing.TB) *sink {
-	t.Helper()
+func newSink(tb testing.TB) *sink {
+	tb.Helper()
 	s := &sink{got: make(chan multiraft.Message, 1<<16), err: make(chan error, 16)}
 	var err error
 	s.tr, err = transport.New(transport.Config{
-		Locate: locator(t), Entropy: newSource(),
+		Locate: locator(tb), Entropy: newSource(),
 		Dial:    func(context.Context, cluster.NodeID) (net.Conn, error) { return nil, errors.New("not used") },
 		Receive: func(g multiraft.GroupID, m *raftpb.Message) { s.got <- multiraft.Message{Group: g, Message: m} },
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
 
-func (s *sink) serve(t testing.TB, conn net.Conn) {
+func (s *sink) serve(tb testing.TB, conn net.Conn) {
+	tb.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s.err <- s.tr.Serve(ctx, nodeID(t, "a"), conn)
+		s.err <- s.tr.Serve(ctx, nodeID(tb, "a"), conn)
 	}()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		cancel()
 		<-done
 	})
 }
 
 // loopback returns the two ends of a TCP connection.
-func loopback(t testing.TB) (near, far net.Conn) {
-	t.Helper()
+func loopback(tb testing.TB) (near, far net.Conn) {
+	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
 	near, err = net.Dial("tcp", l.Addr().String())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	far, err = l.Accept()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return near, far
 }
 
-func (s *sink) dial(t testing.TB) func(context.Context, cluster.NodeID) (net.Conn, error) {
+func (s *sink) dial(tb testing.TB) func(context.Context, cluster.NodeID) (net.Conn, error) {
+	tb.Helper()
 	return func(context.Context, cluster.NodeID) (net.Conn, error) {
-		near, far := loopback(t)
-		s.serve(t, far)
+		near, far := loopback(tb)
+		s.serve(tb, far) //nolint:contextcheck // the stream outlives the dialing
 		return near, nil
 	}
 }
@@ -346,7 +348,7 @@ func TestReconnectsWithBackoff(t *testing.T) {
 		defer cancel()
 		raft.Go(func() { // which keeps trying
 			for ctx.Err() == nil {
-				a.Send([]multiraft.Message{appendTo(2, 1, nil)})
+				a.Send([]multiraft.Message{appendTo(2, 1, nil)}) //nolint:contextcheck // it waits for nothing
 				time.Sleep(100 * time.Millisecond)
 			}
 		})

@@ -41,7 +41,7 @@ type AdoptionOptions struct {
 	// Secret is CLUSTER_SECRET or else AUTH_TOKEN.
 	Secret []byte
 	// Adopt stores a checked offer durably and makes the node join (Keyring.Join) before it returns.
-	// It is called again with an equal offer when the answer to the first was lost. A *Refusal it
+	// It is called again with an equal offer when the answer to the first was lost. A *RefusalError it
 	// returns is told to the other end. Calls are serial.
 	Adopt func(ctx context.Context, offer Offer) error
 }
@@ -197,7 +197,8 @@ func (x *exchange) writeSealed(secret []byte, end string, v any) error {
 	if err != nil {
 		return fmt.Errorf("encode adoption: %w", err)
 	}
-	return writeFrame(x.rw, aead.Seal(nil, make([]byte, aead.NonceSize()), plain, nil), adoptionBytesMax)
+	sealed := aead.Seal(nil, make([]byte, aead.NonceSize()), plain, nil) //nolint:gosec // each key encrypts one message
+	return writeFrame(x.rw, sealed, adoptionBytesMax)
 }
 
 func (x *exchange) readSealed(secret []byte, end string, v any) error {

@@ -26,7 +26,7 @@ type Dialer struct {
 
 // Dial opens a link to the node at address (host:port), which must prove to be node; with the zero
 // NodeID any node of the cluster will do. The name is resolved anew. Within DialMax and HandshakeMax,
-// or the end of ctx, it returns a connection without deadlines, or an error: a *Refusal when either
+// or the end of ctx, it returns a connection without deadlines, or an error: a *RefusalError when either
 // end does not want the link, anything else when the node could not be talked to.
 func (d *Dialer) Dial(ctx context.Context, address string, node cluster.NodeID, purpose Purpose) (*Conn, error) {
 	var peer Peer

@@ -18,30 +18,30 @@ type scripted struct{ io.Reader }
 
 func (scripted) Write(b []byte) (int, error) { return len(b), nil }
 
-func fuzzRing(t testing.TB, id string) *Keyring {
-	t.Helper()
+func fuzzRing(tb testing.TB, id string) *Keyring {
+	tb.Helper()
 	nodeID, err := cluster.NewNodeID(id)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	n, err := cluster.NewNode(nodeID, cluster.Worker, id+":1", 1)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	k := NewKeyring(n)
 	if err := k.Join("c", make([]byte, ClusterKeyBytes)); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return k
 }
 
-func framed(t testing.TB, messages ...any) []byte {
-	t.Helper()
+func framed(tb testing.TB, messages ...any) []byte {
+	tb.Helper()
 	var b []byte
 	for _, m := range messages {
 		body, err := json.Marshal(m)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		b = append(binary.BigEndian.AppendUint32(b, uint32(len(body))), body...)
 	}

@@ -82,7 +82,7 @@ func (x *exchange) listen(check func(hello) error) (hello, error) {
 }
 
 // verify takes the client's proof.
-func (x *exchange) verify(keys directionKeys, wrongKey *Refusal) error {
+func (x *exchange) verify(keys directionKeys, wrongKey *RefusalError) error {
 	var p proof
 	if _, err := readMessage(x.rw, &p); err != nil {
 		return err
@@ -102,7 +102,7 @@ func (x *exchange) conclude(keys directionKeys, body []byte) error {
 
 // tell lets the client know of a refusal by this end.
 func (x *exchange) tell(err error) {
-	var r *Refusal
+	var r *RefusalError
 	if errors.As(err, &r) && !r.Remote {
 		// The connection is given up; whether the other end still hears why is not ours to mend.
 		_, _ = writeMessage(x.rw, verdict{Refusal: wireRefusalOf(r)})

@@ -28,29 +28,29 @@ func key(b byte) []byte {
 	return k
 }
 
-func node(t testing.TB, id string, incarnation uint64) cluster.Node {
-	t.Helper()
+func node(tb testing.TB, id string, incarnation uint64) cluster.Node {
+	tb.Helper()
 	nodeID, err := cluster.NewNodeID(id)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	n, err := cluster.NewNode(nodeID, cluster.Worker, id+":8080", cluster.Incarnation(incarnation))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return n
 }
 
-func loneRing(t testing.TB, id string, incarnation uint64) *link.Keyring {
-	t.Helper()
-	return link.NewKeyring(node(t, id, incarnation))
+func loneRing(tb testing.TB, id string, incarnation uint64) *link.Keyring {
+	tb.Helper()
+	return link.NewKeyring(node(tb, id, incarnation))
 }
 
-func ring(t testing.TB, id string, incarnation uint64, secret []byte) *link.Keyring {
-	t.Helper()
-	k := loneRing(t, id, incarnation)
+func ring(tb testing.TB, id string, incarnation uint64, secret []byte) *link.Keyring {
+	tb.Helper()
+	k := loneRing(tb, id, incarnation)
 	if err := k.Join(clusterID, secret); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return k
 }
@@ -62,19 +62,19 @@ type testServer struct {
 	conns   chan *link.Conn // what the acceptor of Raft got; it waits until they are closed
 }
 
-func serve(t testing.TB, options link.ServerOptions, tlsConfig *tls.Config) *testServer {
-	t.Helper()
+func serve(tb testing.TB, options link.ServerOptions, tlsConfig *tls.Config) *testServer {
+	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return serveOn(t, l, options, tlsConfig)
+	return serveOn(tb, l, options, tlsConfig)
 }
 
-func serveOn(t testing.TB, l net.Listener, options link.ServerOptions, tlsConfig *tls.Config) *testServer {
-	t.Helper()
+func serveOn(tb testing.TB, l net.Listener, options link.ServerOptions, tlsConfig *tls.Config) *testServer {
+	tb.Helper()
 	s := &testServer{address: l.Addr().String(), conns: make(chan *link.Conn, 2*link.ConnsPerNodeMax)}
-	options.Log = zerolog.New(zerolog.NewTestWriter(t))
+	options.Log = zerolog.New(zerolog.NewTestWriter(tb))
 	if options.Acceptors == nil {
 		options.Acceptors = map[link.Purpose]func(context.Context, *link.Conn){
 			link.Raft: func(ctx context.Context, c *link.Conn) {
@@ -98,7 +98,7 @@ func serveOn(t testing.TB, l net.Listener, options link.ServerOptions, tlsConfig
 		}
 		_ = h.Serve(l)
 	})
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		_ = h.Close()
 		_ = s.Close()
 		done.Wait()
@@ -107,22 +107,22 @@ func serveOn(t testing.TB, l net.Listener, options link.ServerOptions, tlsConfig
 }
 
 // dial opens a link that the test closes.
-func dial(t testing.TB, d *link.Dialer, s *testServer, expects string) (*link.Conn, error) {
-	t.Helper()
+func dial(tb testing.TB, d *link.Dialer, s *testServer, expects string) (*link.Conn, error) {
+	tb.Helper()
 	var id cluster.NodeID
 	if expects != "" {
-		id = node(t, expects, 1).ID()
+		id = node(tb, expects, 1).ID()
 	}
-	c, err := d.Dial(t.Context(), s.address, id, link.Raft)
+	c, err := d.Dial(tb.Context(), s.address, id, link.Raft)
 	if err == nil {
-		t.Cleanup(func() { _ = c.Close() })
+		tb.Cleanup(func() { _ = c.Close() })
 	}
 	return c, err
 }
 
-func wantReason(t testing.TB, err error, want link.Reason) {
-	t.Helper()
+func wantReason(tb testing.TB, err error, want link.Reason) {
+	tb.Helper()
 	if got := link.ReasonOf(err); got != want {
-		t.Fatalf("reason=%q (%v), want %q", got, err, want)
+		tb.Fatalf("reason=%q (%v), want %q", got, err, want)
 	}
 }

@@ -70,7 +70,7 @@ func (k *Keyring) Join(clusterID string, key []byte) error {
 	return nil
 }
 
-func errAdopted(self cluster.Node, clusterID string) *Refusal {
+func errAdopted(self cluster.Node, clusterID string) *RefusalError {
 	return Refuse(AlreadyAdopted, "node %s belongs to cluster %s; empty its DATA_DIR to let another cluster adopt it", self.ID(), clusterID)
 }
 

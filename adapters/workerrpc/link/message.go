@@ -63,11 +63,11 @@ type wireRefusal struct {
 	Message string `json:"message"`
 }
 
-func (w *wireRefusal) remote() *Refusal {
-	return &Refusal{Reason: w.Reason, Message: w.Message, Remote: true}
+func (w *wireRefusal) remote() *RefusalError {
+	return &RefusalError{Reason: w.Reason, Message: w.Message, Remote: true}
 }
 
-func wireRefusalOf(r *Refusal) *wireRefusal {
+func wireRefusalOf(r *RefusalError) *wireRefusal {
 	return &wireRefusal{Reason: r.Reason, Message: r.Message}
 }
 

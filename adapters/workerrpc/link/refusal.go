@@ -27,9 +27,9 @@ const (
 	NotANode       Reason = "not_a_raftmetrics" // what answers there is not a RaftMetrics node
 )
 
-// Refusal is the error of a connection that one end does not want. Two refusals are errors.Is equal
+// RefusalError is the error of a connection that one end does not want. Two refusals are errors.Is equal
 // when their reasons are.
-type Refusal struct {
+type RefusalError struct {
 	Reason  Reason
 	Message string // for people, says what to do; holds no secret
 	// Remote tells that the other end refused; its word is not authenticated.
@@ -37,12 +37,12 @@ type Refusal struct {
 }
 
 // Refuse makes a refusal of this end.
-func Refuse(reason Reason, format string, args ...any) *Refusal {
-	return &Refusal{Reason: reason, Message: fmt.Sprintf(format, args...)}
+func Refuse(reason Reason, format string, args ...any) *RefusalError {
+	return &RefusalError{Reason: reason, Message: fmt.Sprintf(format, args...)}
 }
 
 // Error implements error.
-func (r *Refusal) Error() string {
+func (r *RefusalError) Error() string {
 	by := "refused here"
 	if r.Remote {
 		by = "refused by the other node"
@@ -51,24 +51,22 @@ func (r *Refusal) Error() string {
 }
 
 // Is reports whether target is a refusal for the same reason.
-func (r *Refusal) Is(target error) bool {
-	t, ok := target.(*Refusal) //nolint:errorlint // Is compares this link of the chain only
+func (r *RefusalError) Is(target error) bool {
+	t, ok := target.(*RefusalError)
 	return ok && t.Reason == r.Reason
 }
 
 // ReasonOf returns why err refused a connection; "" when err is not a refusal.
 func ReasonOf(err error) Reason {
-	var r *Refusal
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[*RefusalError](err); ok {
 		return r.Reason
 	}
 	return ""
 }
 
-func refusalOf(err error) *Refusal {
-	var r *Refusal
-	if errors.As(err, &r) {
+func refusalOf(err error) *RefusalError {
+	if r, ok := errors.AsType[*RefusalError](err); ok {
 		return r
 	}
-	return &Refusal{Reason: Refused, Message: err.Error()}
+	return &RefusalError{Reason: Refused, Message: err.Error()}
 }

@@ -23,7 +23,7 @@ type ServerOptions struct {
 	// returns and must return soon after ctx ends; the connection is closed then.
 	Acceptors map[Purpose]func(ctx context.Context, conn *Conn)
 	// Admit, when not nil, decides whether an authenticated peer is wanted, by what the cluster knows
-	// of its nodes: a *Refusal tells the other end why not. It returns at once.
+	// of its nodes: a *RefusalError tells the other end why not. It returns at once.
 	Admit func(Peer) error
 	// Adoption, when not nil, lets a node without a cluster be adopted.
 	Adoption *AdoptionOptions
@@ -113,7 +113,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.forget(raw)
-	s.serve(raw, binding, free)
+	s.serve(raw, binding, free) //nolint:contextcheck // the connection outlives its request
 }
 
 // hijack takes the connection over, within the handshake's time, and owns it.

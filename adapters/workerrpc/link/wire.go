@@ -17,7 +17,7 @@ type refusalBody struct {
 }
 
 // refuseHTTP refuses before the connection is upgraded.
-func refuseHTTP(w http.ResponseWriter, status int, r *Refusal) {
+func refuseHTTP(w http.ResponseWriter, status int, r *RefusalError) {
 	var body refusalBody
 	body.Error.Code, body.Error.Message = r.Reason, r.Message
 	w.Header().Set("Content-Type", "application/json")
@@ -30,12 +30,12 @@ func refuseHTTP(w http.ResponseWriter, status int, r *Refusal) {
 }
 
 // refusalOfResponse reads what refuseHTTP, or something else that listens there, answered.
-func refusalOfResponse(resp *http.Response) *Refusal {
+func refusalOfResponse(resp *http.Response) *RefusalError {
 	var body refusalBody
 	if err := json.NewDecoder(http.MaxBytesReader(nil, resp.Body, messageBytesMax)).Decode(&body); err == nil && body.Error.Code != "" {
-		return &Refusal{Reason: body.Error.Code, Message: body.Error.Message, Remote: true}
+		return &RefusalError{Reason: body.Error.Code, Message: body.Error.Message, Remote: true}
 	}
-	return &Refusal{Reason: NotANode, Message: fmt.Sprintf("the address answers HTTP status %d and does not take links", resp.StatusCode), Remote: true}
+	return &RefusalError{Reason: NotANode, Message: fmt.Sprintf("the address answers HTTP status %d and does not take links", resp.StatusCode), Remote: true}
 }
 
 // tlsBinding returns bytes that only the two ends of this TLS channel have in common (RFC 9266); nil
