@@ -1,0 +1,85 @@
+package duckdb_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb"
+)
+
+// goldenFile is a shard's file of format 1, compressed. The flag -rewrite makes it anew.
+var goldenFile = filepath.Join("testdata", "shard_v1.duckdb.gz")
+
+// TestGoldenFile opens a file that an earlier version wrote, reads it and goes on writing.
+func TestGoldenFile(t *testing.T) {
+	n := newNode(t, duckdb.Options{})
+	if flag.Lookup("rewrite").Value.String() == "true" {
+		rewriteGoldenFile(t)
+	}
+	s := start(t, n)
+	open(t, s, 0)
+	stop(t, n)
+	unpackGoldenFile(t, shardFile(n, 0, "1.duckdb"))
+	s = start(t, n)
+	state := open(t, s, 0)
+	if state.Index != 7 || state.Term != 1 || state.LogTime != time.Second || !bytes.Equal(state.Machine, []byte("machine")) {
+		t.Fatalf("state %+v, want index 7", state)
+	}
+	if count, sum, err := totals(t, s, 0); count != 20 || sum != 10*5+10*7 || err != nil {
+		t.Fatalf("count=%d sum=%v, %v", count, sum, err)
+	}
+	fill(t, s, 0, 3, 10, 9)
+	if count, sum, err := totals(t, s, 0); count != 30 || sum != 10*5+10*7+10*9 || err != nil {
+		t.Fatalf("count=%d sum=%v, %v", count, sum, err)
+	}
+}
+
+func rewriteGoldenFile(t *testing.T) {
+	t.Helper()
+	n := newNode(t, duckdb.Options{})
+	s := start(t, n)
+	open(t, s, 0)
+	fill(t, s, 0, 3, 10, 5)
+	fill(t, s, 0, 4, 10, 7)
+	stop(t, n)
+	content, err := os.ReadFile(shardFile(n, 0, "1.duckdb"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	if _, err := w.Write(content); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(goldenFile, packed.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func unpackGoldenFile(t *testing.T, path string) {
+	t.Helper()
+	packed, err := os.ReadFile(goldenFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
