@@ -18,14 +18,17 @@ import (
 type Options struct {
 	Appender outbound.SampleAppender
 	Cutter   outbound.StateCutter
-	Limits   Limits // zero fields take defaults; equal on all replicas
+	// Pinner holds content fast where a mark asks for it; nil: marks are passed over.
+	Pinner outbound.ContentPinner
+	Limits Limits // zero fields take defaults; equal on all replicas
 }
 
 // StateMachine is the state machines of a node's shards. It is safe for concurrent use; calls for
 // one shard take turns.
 type StateMachine struct {
-	options  Options
-	cutReady chan struct{}
+	options   Options
+	cutReady  chan struct{}
+	digesting chan struct{} // bounds the digests under way
 
 	mu struct {
 		sync.Mutex
@@ -39,7 +42,7 @@ var _ inbound.Applier = (*StateMachine)(nil)
 // New returns a StateMachine without shards.
 func New(o Options) *StateMachine {
 	o.Limits = o.Limits.orDefaults()
-	s := &StateMachine{options: o, cutReady: make(chan struct{}, 1)}
+	s := &StateMachine{options: o, cutReady: make(chan struct{}, 1), digesting: make(chan struct{}, digestsMax)}
 	s.mu.machines = make(map[shard.ID]*machine)
 	return s
 }

@@ -22,6 +22,7 @@ type machine struct {
 	id       shard.ID
 	appender outbound.SampleAppender
 	cutter   outbound.StateCutter
+	marks    marks
 
 	mu struct {
 		sync.Mutex
@@ -39,6 +40,7 @@ func newMachine(id shard.ID, o Options, state outbound.AppliedState) (*machine, 
 		return nil, fmt.Errorf("restore shard %v: %w", id, err)
 	}
 	m := &machine{id: id, appender: o.Appender, cutter: o.Cutter}
+	m.marks.init(id, o.Pinner)
 	m.mu.ledger, m.mu.applied, m.mu.cut = l, state, state.Index
 	m.mu.applied.Machine = nil
 	return m, nil
@@ -74,8 +76,9 @@ func (m *machine) entry(ctx context.Context, e *inbound.Entry, outcomes [][]byte
 		return nil, fmt.Errorf("index not above %d", m.mu.applied.Index)
 	}
 	m.mu.ledger.advance(e.LogTime)
+	m.marks.expire(m.mu.ledger.now)
 	for _, data := range e.Commands {
-		outcome, err := m.command(ctx, data)
+		outcome, err := m.command(ctx, e.Index, data)
 		if err != nil {
 			return nil, err
 		}
@@ -90,13 +93,18 @@ func (m *machine) entry(ctx context.Context, e *inbound.Entry, outcomes [][]byte
 }
 
 // command applies one command. Only storage can fail; whatever a command holds has a verdict.
-func (m *machine) command(ctx context.Context, data []byte) (command.Outcome, error) {
+func (m *machine) command(ctx context.Context, index uint64, data []byte) (command.Outcome, error) {
 	h, body, err := command.DecodeHeader(data)
 	if err != nil {
 		return command.Outcome{Verdict: command.Malformed}, nil //nolint:nilerr // the outcome tells it
 	}
-	if h.Kind == command.Register {
+	switch h.Kind {
+	case command.Register:
 		return m.mu.ledger.register(), nil
+	case command.Mark:
+		m.marks.set(command.DecodeMark(body), index, m.mu.ledger.now)
+		return command.Outcome{Verdict: command.Applied}, nil
+	default:
 	}
 	w := m.mu.ledger.session(h.Session)
 	if w == nil {
@@ -150,7 +158,7 @@ func (m *machine) body(ctx context.Context, kind command.Kind, body []byte, prio
 			m.mu.ledger.finish(f)
 			return command.Outcome{Verdict: command.Applied}, nil
 		}
-	case command.Register: // stands outside sessions
+	case command.Register, command.Mark: // stand outside sessions
 	}
 	return command.Outcome{Verdict: command.Malformed}, nil
 }

@@ -47,6 +47,7 @@ func vectors() (names []string, data [][]byte) {
 	add("begin", f.Seal(h))
 	f.EncodeFinish(command.FinishBody{Key: key, Number: 77, Stored: 12})
 	add("finish", f.Seal(h))
+	add("mark", command.EncodeMark(0x0123456789abcdef))
 	for _, o := range outcomes() {
 		add(fmt.Sprint("outcome ", o.Verdict, o.Key.Finished), command.AppendOutcome(nil, o))
 	}

@@ -27,7 +27,7 @@ type Kind uint8
 
 // The kinds.
 const (
-	// Register asks for a new session. It is the only command outside a session.
+	// Register asks for a new session. Like Mark it stands outside sessions.
 	Register Kind = 1
 	// Write stores samples.
 	Write Kind = 2
@@ -35,12 +35,14 @@ const (
 	Begin Kind = 3
 	// Finish records that every shard has applied what was begun under a key.
 	Finish Kind = 4
+	// Mark changes nothing. It names a place in the log, so that replicas can be compared there.
+	Mark Kind = 5
 )
 
-// Header precedes every command. A Register carries zeros.
+// Header precedes every command. A Register and a Mark carry zeros.
 type Header struct {
 	Kind Kind
-	// Session is what a Register's outcome gave; never 0 otherwise.
+	// Session is what a Register's outcome gave; 0 only outside sessions.
 	Session uint64
 	// Sequence numbers the session's commands from 1. A command that is proposed again keeps it.
 	Sequence uint64

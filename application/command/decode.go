@@ -31,6 +31,10 @@ func DecodeHeader(data []byte) (Header, []byte, error) {
 		if h != (Header{Kind: Register}) || len(r.rest) != 0 {
 			return Header{}, nil, ErrMalformed
 		}
+	case Mark:
+		if h != (Header{Kind: Mark}) || len(r.rest) != markBytes {
+			return Header{}, nil, ErrMalformed
+		}
 	case Write, Begin, Finish:
 		if h.Session == 0 || gap >= h.Sequence {
 			return Header{}, nil, ErrMalformed
@@ -40,6 +44,12 @@ func DecodeHeader(data []byte) (Header, []byte, error) {
 	}
 	return h, r.rest, nil
 }
+
+// markBytes is the length of a Mark's body.
+const markBytes = 8
+
+// DecodeMark reads the body of a Mark, which DecodeHeader has checked.
+func DecodeMark(body []byte) uint64 { return binary.LittleEndian.Uint64(body) }
 
 // DecodeBegin reads a Begin's body.
 func DecodeBegin(body []byte) (BeginBody, error) {

@@ -49,6 +49,11 @@ func (f *Frame) begin(kind Kind) {
 // EncodeRegister returns a command that asks for a session.
 func EncodeRegister() []byte { return []byte{Version, byte(Register), 0, 0, 0} }
 
+// EncodeMark returns a command that marks its place in the log with a number.
+func EncodeMark(mark uint64) []byte {
+	return binary.LittleEndian.AppendUint64([]byte{Version, byte(Mark), 0, 0, 0}, mark)
+}
+
 // EncodeBegin makes the frame a Begin.
 func (f *Frame) EncodeBegin(b BeginBody) {
 	f.begin(Begin)

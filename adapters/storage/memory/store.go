@@ -26,6 +26,7 @@ var (
 	_ outbound.PartialReader  = (*Store)(nil)
 	_ outbound.LatestReader   = (*Store)(nil)
 	_ outbound.WriteGate      = (*Store)(nil)
+	_ outbound.ContentPinner  = (*Store)(nil)
 )
 
 // Defaults and advice.
@@ -306,11 +307,35 @@ func (s *Store) Walk(id shard.ID, use func(series metric.Series, points []memtab
 
 // Digest returns the memtable.Digest of an open shard's content.
 func (s *Store) Digest(id shard.ID) ([32]byte, error) {
-	d := memtable.NewDigest()
-	err := s.Walk(id, func(series metric.Series, points []memtable.Point) error {
-		d.Series(series.Key())
-		d.Points(points)
+	r, err := s.replica(id)
+	if err != nil {
+		return [32]byte{}, err
+	}
+	return digestOf(context.Background(), r.table.Pin())
+}
+
+// PinContent implements outbound.ContentPinner; the digest is that of Digest.
+func (s *Store) PinContent(id shard.ID) (func(context.Context) ([]byte, error), error) {
+	r, err := s.replica(id)
+	if err != nil {
+		return nil, err
+	}
+	pinned := r.table.Pin()
+	return func(ctx context.Context) ([]byte, error) {
+		sum, err := digestOf(ctx, pinned)
+		return sum[:], err
+	}, nil
+}
+
+func digestOf(ctx context.Context, pinned *memtable.Pinned) ([32]byte, error) {
+	digest, each := memtable.NewDigest(), memtable.NewPointsDigest()
+	err := pinned.Walk(func(_ catalogue.SeriesID, series metric.Series, points []memtable.Point) error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		each.Add(points)
+		digest.Series(series.Key(), each.Sum())
 		return nil
 	})
-	return d.Sum(), err
+	return digest.Sum(), err
 }

@@ -12,36 +12,54 @@ import (
 	"github.com/raftmetrics/raftmetrics/domain/metric"
 )
 
-// Walk calls use for every series with samples in memory, as of one instant, in the order of their
-// keys, with the samples sorted by time, ties in log order. The points are valid until use returns,
-// whose error ends the walk.
-func (t *Table) Walk(use func(series metric.Series, points []Point) error) error {
-	list, columns := t.pinAll()
-	slices.SortStableFunc(columns, func(a, b column) int {
+// Pinned is everything that a table held in memory at one instant. It holds memory, so let go of it
+// after use.
+type Pinned struct {
+	list    catalogue.List
+	columns []column // those of one series in log order
+	durable uint64
+}
+
+// Durable returns the number of the newest durable generation, as View.Durable does.
+func (p *Pinned) Durable() uint64 { return p.durable }
+
+// Series returns all series of the shard as of the pin.
+func (p *Pinned) Series() catalogue.List { return p.list }
+
+// Walk calls use for every series with samples in memory, as of the pin, in the order of their keys,
+// with the samples sorted by time, ties in log order. The points are valid until use returns, whose
+// error ends the walk. It is for one goroutine at a time.
+func (p *Pinned) Walk(use func(id catalogue.SeriesID, series metric.Series, points []Point) error) error {
+	slices.SortStableFunc(p.columns, func(a, b column) int {
 		if a.series == b.series {
 			return 0
 		}
-		sa, _ := list.At(a.series)
-		sb, _ := list.At(b.series)
+		sa, _ := p.list.At(a.series)
+		sb, _ := p.list.At(b.series)
 		return cmp.Compare(sa.Key(), sb.Key())
 	})
 	var points []Point
-	for i := 0; i < len(columns); {
-		id := columns[i].series
-		for points = points[:0]; i < len(columns) && columns[i].series == id; i++ {
-			points = columns[i].appendTo(points)
+	for i := 0; i < len(p.columns); {
+		id := p.columns[i].series
+		for points = points[:0]; i < len(p.columns) && p.columns[i].series == id; i++ {
+			points = p.columns[i].appendTo(points)
 		}
 		sortPoints(points)
-		series, _ := list.At(id)
-		if err := use(series, points); err != nil {
+		series, _ := p.list.At(id)
+		if err := use(id, series, points); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// pinAll returns every column, those of one series in log order.
-func (t *Table) pinAll() (catalogue.List, []column) {
+// Walk is Pinned.Walk as of now.
+func (t *Table) Walk(use func(series metric.Series, points []Point) error) error {
+	return t.Pin().Walk(func(_ catalogue.SeriesID, series metric.Series, points []Point) error { return use(series, points) })
+}
+
+// Pin returns what the table holds now, at once; no later Append, Freeze or Drop changes it.
+func (t *Table) Pin() *Pinned {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	var columns []column
@@ -49,16 +67,16 @@ func (t *Table) pinAll() (catalogue.List, []column) {
 		columns = append(columns, g.columns...)
 	}
 	columns = append(columns, t.mu.active.columns...)
-	return t.mu.catalogue.Series(), columns
+	return &Pinned{list: t.mu.catalogue.Series(), columns: columns, durable: t.mu.durable}
 }
 
 // Digest sums up a shard's logical content, equal on every replica that holds the same samples in
 // the same order, however they are stored: SHA-256 over a version byte, then, series by series in
-// the order of their keys, 'S', the key's length and the key, and for each of its samples by time,
-// ties in log order, 'P', the timestamp and the value's bits, all numbers big-endian in 8 bytes.
+// the order of their keys, the key's length, the key and the series' PointsDigest, all numbers
+// big-endian in 8 bytes. Digests of series may so be made in any order, as storage has them.
 type Digest struct{ hash hash.Hash }
 
-const digestVersion = 1
+const digestVersion = 2
 
 // NewDigest returns the digest of nothing yet.
 func NewDigest() Digest {
@@ -67,22 +85,37 @@ func NewDigest() Digest {
 	return d
 }
 
-// Series begins the samples of the series with this key, which must be greater than the one before.
-func (d Digest) Series(key string) {
-	d.hash.Write(binary.BigEndian.AppendUint64([]byte{'S'}, uint64(len(key))))
+// Series adds the series with this key, which must be greater than the one before. A series without
+// samples counts as none and must be left out.
+func (d Digest) Series(key string, points [sha256.Size]byte) {
+	d.hash.Write(binary.BigEndian.AppendUint64(nil, uint64(len(key))))
 	d.hash.Write([]byte(key))
-}
-
-// Points adds the series' next samples.
-func (d Digest) Points(points []Point) {
-	var b [17]byte
-	b[0] = 'P'
-	for _, p := range points {
-		binary.BigEndian.PutUint64(b[1:], uint64(p.At))
-		binary.BigEndian.PutUint64(b[9:], math.Float64bits(p.Value))
-		d.hash.Write(b[:])
-	}
+	d.hash.Write(points[:])
 }
 
 // Sum returns the digest of what was added.
 func (d Digest) Sum() [sha256.Size]byte { return [sha256.Size]byte(d.hash.Sum(nil)) }
+
+// PointsDigest sums up one series: SHA-256 over its samples by time, ties in log order, each the
+// timestamp and the value's bits, big-endian.
+type PointsDigest struct{ hash hash.Hash }
+
+// NewPointsDigest returns the digest of no samples yet.
+func NewPointsDigest() PointsDigest { return PointsDigest{hash: sha256.New()} }
+
+// Add adds the next samples.
+func (d PointsDigest) Add(points []Point) {
+	var b [16]byte
+	for _, p := range points {
+		binary.BigEndian.PutUint64(b[:8], uint64(p.At))
+		binary.BigEndian.PutUint64(b[8:], math.Float64bits(p.Value))
+		d.hash.Write(b[:])
+	}
+}
+
+// Sum returns the digest of what was added and begins anew.
+func (d PointsDigest) Sum() [sha256.Size]byte {
+	sum := [sha256.Size]byte(d.hash.Sum(nil))
+	d.hash.Reset()
+	return sum
+}
