@@ -3,9 +3,11 @@
 package workerrpc
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log" //nolint:depguard // net/http takes its error log in no other form
 	"net"
 	"net/http"
 	"time"
@@ -83,6 +85,7 @@ func NewServer(config ServerConfig) *Server {
 		connect.WithCompression("gzip", nil, nil), connect.WithRecover(s.recovered)))
 	s.http = &http.Server{
 		Handler: mux, Protocols: unencryptedHTTP2(), HTTP2: http2Config(), ReadHeaderTimeout: PeerSilenceMax,
+		ErrorLog: log.New(serverLog{config.Log}, "", 0),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			if c, ok := c.(*link.Conn); ok {
 				ctx = context.WithValue(ctx, peerKey{}, c.Peer())
@@ -121,6 +124,15 @@ var errPanic = errors.New("panic")
 func (s *Server) recovered(_ context.Context, spec connect.Spec, _ http.Header, what any) error {
 	s.config.Log.Error().Str("procedure", spec.Procedure).Any("panic", what).Stack().Msg("a call of another node failed badly")
 	return encodeFault(errPanic)
+}
+
+// serverLog takes what net/http logs of itself: broken connections, mostly.
+type serverLog struct{ to zerolog.Logger }
+
+// Write implements io.Writer.
+func (l serverLog) Write(line []byte) (int, error) {
+	l.to.Debug().Str("said", string(bytes.TrimSpace(line))).Msg("a connection of another node ended badly")
+	return len(line), nil
 }
 
 // bounded gives a call without a deadline one.

@@ -160,8 +160,5 @@ func (p *peer) stream(ctx context.Context, conn net.Conn) error {
 	err := s.run()
 	_ = conn.Close() // it is given up
 	s.pongs.Wait()
-	if s.pongErr != nil {
-		return s.pongErr // the cause of which writing only saw the end
-	}
 	return err
 }
