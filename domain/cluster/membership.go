@@ -13,7 +13,7 @@ type Member struct {
 // Configuration is a group's Raft configuration as its leader sees it.
 type Configuration struct {
 	Leader  ReplicaID
-	Joint   bool     // a joint configuration is being left; nothing may be changed meanwhile
+	Joint   bool     // a change is under way or not yet known to the members; nothing may be changed meanwhile
 	Members []Member // ascending by ID
 }
 

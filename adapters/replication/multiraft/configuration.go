@@ -22,18 +22,25 @@ func (r *Replica) Configuration() (cluster.Configuration, bool) {
 	if !r.settled {
 		return cluster.Configuration{}, false
 	}
-	c := cluster.Configuration{Leader: cluster.ReplicaID(r.id), Joint: len(r.confState.GetVotersOutgoing()) > 0}
+	c := cluster.Configuration{
+		Leader: cluster.ReplicaID(r.id), Joint: len(r.confState.GetVotersOutgoing()) > 0 || !r.membershipKnown(),
+	}
 	// Raft visits the replicas in the order of their ids.
 	r.node.WithProgress(func(id uint64, kind raft.ProgressType, p tracker.Progress) {
-		heard, ever := r.heard[id]
 		c.Members = append(c.Members, cluster.Member{
 			ID:       cluster.ReplicaID(id),
 			Learner:  kind == raft.ProgressTypeLearner,
 			CaughtUp: p.State == tracker.StateReplicate && p.Match+caughtUpLagMax >= r.commit,
-			Active:   id == r.id || ever && r.now-heard <= electionTicks*TickInterval,
+			Active:   r.active(id),
 		})
 	})
 	return c, true
+}
+
+// active tells whether the replica was heard from within an election timeout.
+func (r *Replica) active(id uint64) bool {
+	heard, ever := r.heard[id]
+	return id == r.id || ever && r.now-heard <= electionTicks*TickInterval
 }
 
 var _ outbound.GroupController = (*Node)(nil)

@@ -3,8 +3,10 @@ package multiraft
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 
+	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/confchange"
 	"go.etcd.io/raft/v3/raftpb"
 	"go.etcd.io/raft/v3/tracker"
@@ -116,6 +118,37 @@ func (r *Replica) applyMembership(e *raftpb.Entry, entry *inbound.Entry, a *Appl
 	}
 	a.changes = append(a.changes, done)
 	return nil
+}
+
+// announceMembership lets the followers learn at once that a membership is committed. Raft uses one only
+// when it is applied, so as long as only the leader knows, the others would elect under the one before:
+// and its replicas may be gone for good by the time the leader is lost. The empty entry is there so that
+// somebody tells them; a dropped one leaves that to the next.
+func (r *Replica) announceMembership() {
+	if r.role != raft.StateLeader {
+		return
+	}
+	r.confKnown = LogPoint{Index: r.view.last + 1, Term: r.term}
+	if err := r.node.Propose(nil); err != nil && !errors.Is(err, raft.ErrProposalDropped) {
+		panic(fmt.Sprintf("raft of %s refuses an empty entry: %v", r.group, err))
+	}
+}
+
+// membershipKnown tells whether a majority of the voters, and every replica that is active, know that
+// the present membership is committed.
+func (r *Replica) membershipKnown() bool {
+	voters, known, silent := 0, 0, false
+	r.node.WithProgress(func(id uint64, kind raft.ProgressType, p tracker.Progress) {
+		has := id == r.id || p.Match >= r.confKnown.Index
+		silent = silent || !has && r.active(id)
+		if kind == raft.ProgressTypePeer {
+			voters++
+			if has {
+				known++
+			}
+		}
+	})
+	return !silent && 2*known > voters && r.confKnown.Term == r.term
 }
 
 func (r *Replica) answerChange(c appliedChange, out *Effects) {

@@ -163,6 +163,13 @@ func (r *Replica) entriesApplied(e Applied, out *Effects) error {
 		// Everything that earlier leaders committed is applied: their log times are all seen.
 		r.settled = true
 		r.logTime.base, r.logTime.since = r.logTime.seen, r.now
+		if r.confKnown.Term != r.term {
+			// The membership was applied before this leadership began with its empty entry.
+			r.confKnown = LogPoint{Index: last.Index, Term: r.term}
+		}
+	}
+	if len(e.Apply.changes) > 0 {
+		r.announceMembership()
 	}
 	r.answerReads(out)
 	return nil

@@ -79,6 +79,9 @@ type Replica struct {
 	}
 	confState *raftpb.ConfState
 	confIndex uint64 // of the entry that brought confState about, or later
+	// confKnown is by when this leader's followers know that confState is committed: who has the entry
+	// at index got it in a message that said so. It holds for the term only.
+	confKnown LogPoint
 	hardState struct {
 		waiting    *raftpb.HardState // newest that no write took along yet
 		vital      bool              // its term or vote is not on its way to the log yet
