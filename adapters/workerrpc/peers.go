@@ -134,6 +134,17 @@ func (r *Recruiter) Adopt(ctx context.Context, address string, adoption outbound
 	return recruitFault(err)
 }
 
+// rootOf returns the innermost error: "no such host" or "connection refused" is what helps.
+func rootOf(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
+}
+
 // recruitFault gives a refusal the kind that the port promises; a host that does not answer is
 // Unavailable.
 func recruitFault(err error) error {
@@ -142,7 +153,7 @@ func recruitFault(err error) error {
 	}
 	var refusal *link.RefusalError
 	if !errors.As(err, &refusal) {
-		return fault.Wrap(err, fault.Unavailable, "host_unreachable", "no answer")
+		return fault.Wrap(err, fault.Unavailable, "host_unreachable", "no answer: "+rootOf(err).Error())
 	}
 	kind := fault.Conflict
 	switch refusal.Reason {

@@ -75,7 +75,7 @@ func TestRecruiter(t *testing.T) {
 		t.Errorf("introduction=%+v, %v", who, err)
 	}
 	_ = public.Close()
-	if _, err := r.Introduce(t.Context(), address); fault.KindOf(err) != fault.Unavailable {
+	if _, err := r.Introduce(t.Context(), address); fault.KindOf(err) != fault.Unavailable || fault.From(err).Message() != "no answer: connection refused" {
 		t.Errorf("nobody there: %v", err)
 	}
 }
