@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/raftmetrics/raftmetrics/domain/shard"
+	"github.com/raftmetrics/raftmetrics/ports/inbound"
 	"github.com/raftmetrics/raftmetrics/ports/outbound"
 )
 
@@ -54,8 +55,14 @@ type Options struct {
 
 // Maintainer flushes a node's shards in the background.
 type Maintainer struct {
-	options Options
+	options  Options
+	requests chan request
 }
+
+var _ inbound.NodeFlusher = (*Maintainer)(nil)
+
+// request asks Run to flush everything; it answers once.
+type request struct{ done chan error }
 
 // New returns a Maintainer; Run does the work.
 func New(o Options) *Maintainer {
@@ -71,5 +78,5 @@ func New(o Options) *Maintainer {
 	if o.Failed == nil {
 		o.Failed = func(shard.ID, error) {}
 	}
-	return &Maintainer{options: o}
+	return &Maintainer{options: o, requests: make(chan request)}
 }

@@ -32,6 +32,7 @@ type rig struct {
 	cancel  context.CancelFunc
 	ended   chan error
 	flusher *outboundmock.MockStateFlusher
+	*maintain.Maintainer
 
 	mu struct {
 		sync.Mutex
@@ -102,7 +103,7 @@ func newRig(t *testing.T, shards int) *rig {
 	})
 	var ctx context.Context
 	ctx, r.cancel = context.WithCancel(t.Context())
-	m := maintain.New(maintain.Options{
+	r.Maintainer = maintain.New(maintain.Options{
 		Machine: r.machine, Flusher: r.flusher, Truncator: truncator, Clock: r, Timer: r,
 		Failed: func(_ shard.ID, err error) {
 			r.mu.Lock()
@@ -110,7 +111,7 @@ func newRig(t *testing.T, shards int) *rig {
 			r.mu.failures = append(r.mu.failures, err)
 		},
 	})
-	go func() { r.ended <- m.Run(ctx) }()
+	go func() { r.ended <- r.Run(ctx) }()
 	return r
 }
 
@@ -305,6 +306,86 @@ func TestStopIsBounded(t *testing.T) {
 		err := r.stop()
 		if !errors.Is(err, context.Canceled) || r.Monotonic()-began != maintain.StopTimeoutDefault {
 			t.Fatalf("Run=%v after %v, want the flushes canceled after %v", err, r.Monotonic()-began, maintain.StopTimeoutDefault)
+		}
+	})
+}
+
+func TestFlushOnRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 3)
+		r.flusher.EXPECT().Flush(gomock.Any(), gomock.Any()).AnyTimes().DoAndReturn(r.flush(time.Second))
+		r.apply(0, true) // its flush runs
+		r.apply(0, false)
+		r.apply(1, false)
+		if err := r.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r.wantDurable(0, 2)
+		r.wantDurable(1, 1)
+		if err := r.Flush(t.Context()); err != nil { // with nothing to do
+			t.Fatal(err)
+		}
+		if err := r.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestFlushOnRequestTellsWhatFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 2)
+		corrupt := fault.New(fault.Corrupt, "file_corrupt", "broken")
+		r.flusher.EXPECT().Flush(gomock.Any(), shard.ID(0)).Return(uint64(0), corrupt) // once
+		r.flusher.EXPECT().Flush(gomock.Any(), shard.ID(1)).AnyTimes().DoAndReturn(r.flush(0))
+		r.apply(0, false)
+		r.apply(1, false)
+		if err := r.Flush(t.Context()); !errors.Is(err, corrupt) {
+			t.Fatalf("Flush=%v, want %v", err, corrupt)
+		}
+		r.wantDurable(1, 1)
+		if err := r.Flush(t.Context()); err == nil {
+			t.Fatal("a flush of a damaged shard is no failure")
+		}
+		if err := r.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestFlushOnRequestEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		r.flusher.EXPECT().Flush(gomock.Any(), gomock.Any()).AnyTimes().DoAndReturn(r.flush(time.Hour))
+		r.apply(0, false)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := r.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("Flush=%v, want the end of its time", err)
+		}
+		const more = 100
+		answers := make(chan error, more)
+		for range more {
+			go func() { answers <- r.Flush(t.Context()) }()
+		}
+		synctest.Wait()
+		if err := r.stop(); !errors.Is(err, context.Canceled) {
+			t.Fatalf("Run=%v, want canceled flushes", err)
+		}
+		refused := 0
+		for range more {
+			err := <-answers
+			if err == nil {
+				t.Fatal("a flush that was cut off succeeded")
+			}
+			if fault.KindOf(err) == fault.Exhausted {
+				refused++
+			}
+		}
+		if refused == 0 || refused == more {
+			t.Errorf("%d of %d flushes were refused, want some", refused, more)
+		}
+		if err := r.Flush(ctx); err == nil {
+			t.Fatal("a flush succeeded after the end")
 		}
 	})
 }

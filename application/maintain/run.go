@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/raftmetrics/raftmetrics/domain/fault"
@@ -20,6 +21,14 @@ type run struct {
 	queue   []shard.ID // to be flushed, each at most once
 	running int
 	results chan result
+	waiting []waiting
+}
+
+// waiting is a request under way.
+type waiting struct {
+	request
+	left map[shard.ID]bool // to be flushed still, or once more
+	errs []error
 }
 
 // progress is how far a shard's flushes have come.
@@ -58,17 +67,98 @@ func (m *Maintainer) Run(ctx context.Context) error {
 		r.start(flushes)
 		select {
 		case <-ctx.Done():
+			defer r.abandon()
 			return r.stop(flushes, cancel)
 		case <-m.options.Machine.CutReady():
 			r.taken()
 		case done := <-r.results:
 			r.finished(done)
+		case asked := <-r.requests:
+			r.flushAll(asked)
 		case <-tick:
 			r.tick()
 			tick = m.options.Timer.After(tickEvery)
 		}
 	}
 }
+
+// Flush implements inbound.NodeFlusher. A shard whose flush fails is an error, though it will be tried
+// again. It is answered while Run works: Unavailable (stopping) when that ends before all is on disk.
+func (m *Maintainer) Flush(ctx context.Context) error {
+	asked := request{done: make(chan error, 1)}
+	select {
+	case m.requests <- asked:
+	case <-ctx.Done():
+		return fmt.Errorf("ask for a flush: %w", context.Cause(ctx))
+	}
+	select {
+	case err := <-asked.done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("wait for a flush: %w", context.Cause(ctx))
+	}
+}
+
+// flushAll cuts every shard and has each flushed that holds a cut, for the request to wait for. A
+// flush under way may have begun before the cut, so it does not count.
+func (r *run) flushAll(asked request) {
+	if len(r.waiting) >= waitingMax {
+		asked.done <- fault.New(fault.Exhausted, "flush_limit", "too many flushes are waited for; try again later")
+		return
+	}
+	w := waiting{request: asked, left: map[shard.ID]bool{}}
+	for _, id := range r.options.Machine.Shards() {
+		r.options.Machine.Cut(id)
+		if r.progress(id).broken {
+			w.errs = append(w.errs, fmt.Errorf("flush shard %v: %w", id, errBroken))
+			continue
+		}
+		r.enqueue(id)
+		w.left[id] = true
+	}
+	r.taken()
+	r.waiting = append(r.waiting, w)
+	r.answer()
+}
+
+// waitingMax bounds the requests that wait for flushes.
+const waitingMax = 64
+
+// errBroken means that the shard's storage is corrupt, which was reported when it was found.
+var errBroken = errors.New("its storage is damaged")
+
+// settle tells the requests that a flush has ended which covers what they wait for.
+func (r *run) settle(done result) {
+	for i := range r.waiting {
+		w := &r.waiting[i]
+		if w.left[done.id] && done.err != nil {
+			w.errs = append(w.errs, fmt.Errorf("flush shard %v: %w", done.id, done.err))
+		}
+		delete(w.left, done.id)
+	}
+	r.answer()
+}
+
+// answer answers the requests that have nothing left to wait for.
+func (r *run) answer() {
+	r.waiting = slices.DeleteFunc(r.waiting, func(w waiting) bool {
+		if len(w.left) > 0 {
+			return false
+		}
+		w.done <- errors.Join(w.errs...)
+		return true
+	})
+}
+
+// abandon answers the requests that the end of Run leaves open.
+func (r *run) abandon() {
+	for _, w := range r.waiting {
+		w.done <- errStopping
+	}
+	r.waiting = nil
+}
+
+var errStopping = fault.New(fault.Unavailable, "stopping", "the node is stopping and flushes by itself")
 
 func (r *run) progress(id shard.ID) *progress {
 	p, ok := r.shards[id]
@@ -125,6 +215,9 @@ func (r *run) finished(done result) {
 	p.flushing = false
 	again := p.again
 	p.again = false
+	if !again || done.err != nil {
+		r.settle(done)
+	}
 	if done.err != nil {
 		r.options.Failed(done.id, done.err)
 		p.broken = fault.KindOf(done.err) == fault.Corrupt
