@@ -134,6 +134,9 @@ func (s *stepper) proposed(t *Task, data []byte, err error) {
 func (s *stepper) failed(t *Task, err error) {
 	fate := fateOf(err)
 	t.failure = err
+	if t.state == registering {
+		s.lane(t).failure = err
+	}
 	switch {
 	case fate == fateRefused && t.inDoubt:
 		s.finish(t, unknown)
@@ -154,10 +157,10 @@ func (s *stepper) registered(t *Task, o command.Outcome) {
 		s.attach(t)
 		s.unpark(l)
 	case command.SessionsFull:
-		t.failure = o.Verdict.Fault()
+		t.failure, l.failure = o.Verdict.Fault(), o.Verdict.Fault()
 		s.pause(t)
 	default:
-		t.failure = o.Verdict.Fault()
+		t.failure, l.failure = o.Verdict.Fault(), o.Verdict.Fault()
 		s.finish(t, refused)
 	}
 }

@@ -8,6 +8,7 @@ import (
 type lane struct {
 	session   uint64 // 0 while none is open
 	registrar *Task  // registers a session for all, nil when nobody does
+	failure   error  // of the latest attempt to register, whoever made it; nil once a session is open
 	next      uint64 // sequence of the next command
 	lowest    uint64 // lowest sequence that is not resolved
 	resolved  [command.WindowMax / 64]uint64
@@ -16,7 +17,7 @@ type lane struct {
 
 // open starts a new session.
 func (l *lane) open(session uint64) {
-	l.session, l.next, l.lowest, l.registrar = session, 1, 1, nil
+	l.session, l.next, l.lowest, l.registrar, l.failure = session, 1, 1, nil, nil
 	clear(l.resolved[:])
 }
 

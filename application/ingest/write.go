@@ -181,8 +181,8 @@ func (s *stepper) end(w *Write, cause error) {
 }
 
 func (s *stepper) abandon(t *Task) {
-	if r := s.lane(t).registrar; t.failure == nil && r != nil {
-		t.failure = r.failure // what it waited for
+	if t.failure == nil {
+		t.failure = s.lane(t).failure // what it waited for
 	}
 	switch {
 	case t.state == over:
