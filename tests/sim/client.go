@@ -306,7 +306,7 @@ func (c *client) checkRead(r *replica, series metric.Series, must map[float64]bo
 	for _, v := range got {
 		s := c.history.byValue[v]
 		if s == nil {
-			c.failf("node %d shard %d: a read of %s gave %v, which nobody wrote", r.id, r.shard, series.Key(), v)
+			c.failf("node %d shard %d: a read of %s gave %v, which nobody wrote", r.node.id, r.shard, series.Key(), v)
 			return
 		}
 		delete(must, v)
@@ -314,7 +314,7 @@ func (c *client) checkRead(r *replica, series metric.Series, must map[float64]bo
 	}
 	if len(must) > 0 {
 		c.failf("node %d shard %d: a read of %s gave %d samples and missed %d that were acknowledged or read before it began",
-			r.id, r.shard, series.Key(), len(got), len(must))
+			r.node.id, r.shard, series.Key(), len(got), len(must))
 	}
 }
 

@@ -23,6 +23,7 @@ func (w *world) breakSomething() {
 	add(w.swarm.powerCuts, w.crashAll)
 	add(w.swarm.partitions && len(w.nodes) > 1, w.cutLinks)
 	add(w.swarm.transfers && len(w.nodes) > 1, w.transfer)
+	add(w.swarm.wipes && len(w.nodes) > 1, w.wipe)
 	add(w.swarm.freezes, w.freeze)
 	add(w.swarm.absences, w.absent)
 	if len(faults) > 0 {
@@ -90,21 +91,18 @@ func (w *world) transfer() {
 	n := w.anyNode()
 	if n.up {
 		r := n.shards[w.rng.IntN(len(n.shards))]
-		r.post(multiraft.TransferLeader{To: w.anyNode().id})
+		r.post(multiraft.TransferLeader{To: w.anyNode().shards[r.shard].id})
 	}
 }
 
-// heal ends all faults: links pass everything, and every node but away, which may be nil, is up.
-func (w *world) heal(away *node) {
+// heal ends all faults: links pass everything, and every node is up.
+func (w *world) heal() {
 	w.healed = true
-	if away != nil {
-		away.crash()
-	}
 	for _, from := range w.nodes {
 		for _, to := range w.nodes {
 			w.links[link{from.id, to.id}].cut = false
 		}
-		if from.frozen = 0; !from.up && from != away {
+		if from.frozen = 0; !from.up {
 			from.start()
 		}
 	}
@@ -134,8 +132,8 @@ func (w *world) stuck() string {
 			continue
 		}
 		for _, r := range n.shards {
-			fmt.Fprintf(&b, "\nnode %d shard %d: %+v, applied by the machine %d, %d proposals and %d writes open",
-				n.id, r.shard, r.core.Status(), r.machine.Applied(r.shard), len(r.proposals), len(n.writes))
+			fmt.Fprintf(&b, "\nnode %d shard %d replica %d: %+v, applied by the machine %d, %d proposals and %d writes open",
+				n.id, r.shard, r.id, r.core.Status(), r.machine.Applied(r.shard), len(r.proposals), len(n.writes))
 		}
 	}
 	for _, op := range w.history.ops {

@@ -192,10 +192,10 @@ func (w *world) checkReplicas(id int) {
 		otherState, err := r.machine.State(r.shard)
 		r.must(err, "state")
 		if digest != other {
-			w.failf("shard %d: nodes %d and %d hold different samples at index %d", id, first.id, r.id, state.Index)
+			w.failf("shard %d: nodes %d and %d hold different samples at index %d", id, first.node.id, r.node.id, state.Index)
 		}
 		if !bytes.Equal(state.Machine, otherState.Machine) || state.LogTime != otherState.LogTime || state.Term != otherState.Term {
-			w.failf("shard %d: the state machines of nodes %d and %d differ at index %d", id, first.id, r.id, state.Index)
+			w.failf("shard %d: the state machines of nodes %d and %d differ at index %d", id, first.node.id, r.node.id, state.Index)
 		}
 	}
 	w.note(state.Index, uint64(state.LogTime))

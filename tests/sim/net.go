@@ -40,11 +40,14 @@ func (w *world) send(from *replica, m *raftpb.Message) {
 		from.must(err, "marshal")
 		return
 	}
-	to := w.nodes[m.GetTo()-1]
+	to := w.homes[home{from.shard, m.GetTo()}]
+	if to == nil {
+		return
+	}
 	arrived := new(bool) // the snapshot that m may be, and all of its data
 	if m.GetType() == raftpb.MsgSnap {
 		from.after(snapshotTimeout, func() {
-			from.post(multiraft.SnapshotSent{To: to.id, Failed: !*arrived})
+			from.post(multiraft.SnapshotSent{To: m.GetTo(), Failed: !*arrived})
 		})
 	}
 	times := 1
@@ -52,11 +55,11 @@ func (w *world) send(from *replica, m *raftpb.Message) {
 		times = 2
 	}
 	for range times {
-		if !w.passes(from.id, to.id) {
+		if !w.passes(from.node.id, to.id) {
 			continue
 		}
 		w.after(w.about(w.swarm.delay), func() {
-			if !to.up || w.links[link{from.id, to.id}].cut {
+			if !to.up || w.links[link{from.node.id, to.id}].cut || to.shards[from.shard].id != m.GetTo() {
 				return
 			}
 			received := &raftpb.Message{}
@@ -95,7 +98,7 @@ func (n *node) propose(id shard.ID, data []byte, done func(outcome []byte, err e
 			n.after(0, func() { answer(command.AppendOutcome(nil, command.Outcome{Verdict: command.Applied}), nil) })
 		}
 	}
-	to := n.nodes[leader-1]
+	to := n.homes[home{id, leader}]
 	if !n.passes(n.id, to.id) {
 		return
 	}

@@ -38,14 +38,12 @@ type logJob struct {
 }
 
 func newNode(w *world, id uint64) *node {
-	n := &node{world: w, id: id, log: newLogDisk(), rate: 0.9 + 0.2*w.rng.Float64()}
+	n := &node{world: w, id: id, rate: 0.9 + 0.2*w.rng.Float64()}
 	n.skew = time.Duration(w.rng.Int64N(int64(2*time.Hour))) - time.Hour
-	if w.newDisk != nil {
-		n.log = w.newDisk(n)
-	}
+	n.format()
 	for s := range w.swarm.shards {
 		n.shards = append(n.shards, &replica{
-			node: n, shard: shard.ID(s), group: multiraft.GroupOf(shard.ID(s)), disk: memory.NewDisk(),
+			node: n, id: id, shard: shard.ID(s), group: multiraft.GroupOf(shard.ID(s)), disk: memory.NewDisk(),
 		})
 	}
 	return n
@@ -72,11 +70,20 @@ func (n *node) clock() time.Duration {
 	return time.Duration(n.rate*float64(n.now-n.booted)) + time.Second
 }
 
+// format gives the node an empty disk.
+func (n *node) format() {
+	if n.newDisk != nil {
+		n.log = n.newDisk(n)
+	} else {
+		n.log = newLogDisk()
+	}
+}
+
 // found creates the node's replicas in its log.
 func (n *node) found() {
 	var writes []multiraft.LogWrite
 	for _, r := range n.shards {
-		writes = append(writes, multiraft.Found(r.group, n.id, n.founding))
+		writes = append(writes, multiraft.Found(r.group, r.id, n.founding))
 	}
 	n.must(n.log.Write(writes), "found")
 }

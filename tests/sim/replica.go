@@ -21,6 +21,7 @@ import (
 // that production's goroutines have between them.
 type replica struct {
 	*node
+	id    uint64 // in the Raft group; never used twice in it
 	shard shard.ID
 	group multiraft.GroupID
 	// What outlives a crash.
@@ -205,7 +206,7 @@ func (r *replica) apply(a *multiraft.Apply) {
 	}
 	for _, e := range a.Entries {
 		r.counts.Applied++
-		r.note(uint64(r.now), r.id, uint64(r.shard), e.Index, e.Term, uint64(e.LogTime), uint64(len(e.Commands)))
+		r.note(uint64(r.now), r.node.id, r.id, uint64(r.shard), e.Index, e.Term, uint64(e.LogTime), uint64(len(e.Commands)))
 		for _, c := range e.Commands {
 			_, _ = r.trace.Write(c)
 		}

@@ -132,7 +132,7 @@ func TestDeterminism(t *testing.T) {
 func TestMutants(t *testing.T) {
 	for mutant, seedsMax := range map[Mutant]uint64{
 		AckBeforeSync: 100, NoDedup: 100, CommitBehindApplied: 300, AckOnPropose: 100,
-		MachineNotCut: 200, TruncateUnflushed: 200, StaleReads: 200,
+		MachineNotCut: 200, TruncateUnflushed: 200, StaleReads: 200, ReusedID: 200,
 	} {
 		t.Run(mutant.String(), func(t *testing.T) {
 			for seed := uint64(1); seed <= seedsMax; seed++ {

@@ -16,6 +16,7 @@ import (
 	"github.com/raftmetrics/raftmetrics/adapters/replication/multiraft"
 	"github.com/raftmetrics/raftmetrics/adapters/storage/memory"
 	"github.com/raftmetrics/raftmetrics/application/apply"
+	"github.com/raftmetrics/raftmetrics/domain/cluster"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 	"github.com/raftmetrics/raftmetrics/ports/outbound"
@@ -41,13 +42,15 @@ const (
 	TruncateUnflushed
 	// StaleReads answers reads from what a replica has, without asking the leader.
 	StaleReads
+	// ReusedID lets a node that lost its disk come back with empty logs under its old ids.
+	ReusedID
 )
 
 // String names the mutant.
 func (m Mutant) String() string {
 	return [...]string{
 		"none", "ack before sync", "no dedup", "commit behind applied", "ack on propose",
-		"machine not cut", "truncate unflushed", "stale reads",
+		"machine not cut", "truncate unflushed", "stale reads", "reused id",
 	}[m]
 }
 
@@ -60,7 +63,7 @@ type Result struct {
 
 // Counts say how much a run exercised.
 type Counts struct {
-	Events, Applied, Acked, Refused, Unknown, Reads, Crashes, Elections, Flushes, Snapshots, Lost int
+	Events, Applied, Acked, Refused, Unknown, Reads, Crashes, Elections, Flushes, Snapshots, Wipes, Lost int
 }
 
 // add sums two counts.
@@ -75,6 +78,7 @@ func (c *Counts) add(d Counts) {
 	c.Elections += d.Elections
 	c.Flushes += d.Flushes
 	c.Snapshots += d.Snapshots
+	c.Wipes += d.Wipes
 	c.Lost += d.Lost
 }
 
@@ -102,6 +106,9 @@ type world struct {
 	nodes    []*node
 	newDisk  func(n *node) disk // nil: a logDisk
 	links    map[link]*linkState
+	places   []cluster.Placement // by shard
+	homes    map[home]*node
+	idLast   uint64
 	snapshot []snapshotData // what manifests number
 	clients  []*client
 	history  history
@@ -221,6 +228,7 @@ type swarm struct {
 	crashes, powerCuts     bool
 	partitions, transfers  bool
 	freezes, absences      bool
+	wipes                  bool
 	impatient, repeats     float64 // clients that give up early; finished writes sent again
 	loss, repeat           float64
 	delay                  time.Duration
@@ -246,6 +254,7 @@ func drawSwarm(rng *rand.Rand) swarm {
 		delay: span(200*time.Microsecond, 5*time.Millisecond), sync: span(100*time.Microsecond, 3*time.Millisecond),
 		flush: span(300*time.Millisecond, 3*time.Second), keyed: rng.Float64(),
 		freezes: yes(0.3), absences: yes(0.4), repeats: 0.1 * rng.Float64(),
+		wipes: yes(0.4),
 	}
 	if yes(0.5) {
 		s.impatient = 0.3 * rng.Float64()
@@ -305,10 +314,12 @@ func (w *world) build() (err error) {
 		}
 		w.nodes = append(w.nodes, newNode(w, from))
 	}
+	w.place(ids)
 	for _, n := range w.nodes {
 		n.found()
 		n.start()
 	}
+	w.after(directInterval, w.direct)
 	for i := range w.swarm.clients {
 		c := &client{world: w, id: i}
 		w.clients = append(w.clients, c)
@@ -336,15 +347,16 @@ func (w *world) play() {
 	if w.err != nil {
 		return
 	}
+	w.heal()
+	const patience = 60 * time.Second
+	if !w.until(w.now+patience, func() bool { return w.idle() && w.settled() }) && w.err == nil {
+		w.failf("after %v without faults operations or replacements are still under way: %s", patience, w.stuck())
+	}
 	// A minority stays away: the others must do without it.
 	var away *node
 	if len(w.nodes) > 1 && w.chance(0.5) {
 		away = w.anyNode()
-	}
-	w.heal(away)
-	const patience = 60 * time.Second
-	if !w.until(w.now+patience, w.idle) && w.err == nil {
-		w.failf("after %v without faults operations are still under way: %s", patience, w.stuck())
+		away.crash()
 	}
 	if w.probeAll(); !w.until(w.now+patience, w.idle) && w.err == nil {
 		w.failf("after %v without faults a shard takes no writes: %s", patience, w.stuck())
