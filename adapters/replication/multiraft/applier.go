@@ -43,7 +43,7 @@ func (n *Node) applyGroups(ctx context.Context) {
 		case g := <-n.toApply:
 			if err := g.applyAll(ctx); err != nil {
 				if ctx.Err() == nil {
-					n.fail(&ApplyError{Shard: g.shard, Err: err})
+					n.fail(&ApplyError{Group: g.id, Err: err})
 				}
 				return
 			}
@@ -52,11 +52,16 @@ func (n *Node) applyGroups(ctx context.Context) {
 }
 
 func (g *group) applyAll(ctx context.Context) error {
+	g.applying.Lock()
+	defer g.applying.Unlock()
 	g.apply.Lock()
 	items := g.apply.items
 	g.apply.items = nil
 	g.apply.Unlock()
 	for _, item := range items {
+		if g.closed.Load() {
+			return nil
+		}
 		var err error
 		if item.install != nil {
 			err = g.install(ctx, item.install)
@@ -76,7 +81,7 @@ func (g *group) applyAll(ctx context.Context) error {
 func (g *group) applyEntries(ctx context.Context, a *Apply) error {
 	clock := g.node.cfg.Clock
 	start := clock.Monotonic()
-	outcomes, err := g.node.cfg.Applier.Apply(ctx, g.shard, a.Entries)
+	outcomes, err := g.toMachine(ctx, a.Entries)
 	if err != nil {
 		return fmt.Errorf("apply entries from %d: %w", a.Entries[0].Index, err)
 	}

@@ -28,15 +28,15 @@ type Transport interface {
 	Send(messages []Message)
 }
 
-// SnapshotStore moves snapshots of shards between replicas. Calls for one shard are serial. An error of
+// SnapshotStore moves snapshots of groups between replicas. Calls of one kind for one group are serial. An error of
 // Make or Fetch is reported and the attempt repeated when raft asks again; one of Install ends the node.
 type SnapshotStore interface {
-	// Make returns a snapshot of the shard at its newest applied index or close to it.
-	Make(ctx context.Context, id shard.ID) (Snapshot, error)
+	// Make returns a snapshot of the group's state at its newest applied index or close to it.
+	Make(ctx context.Context, id GroupID) (Snapshot, error)
 	// Fetch brings the data of a snapshot, offered by replica from, onto this node's disk, durable.
-	Fetch(ctx context.Context, id shard.ID, from uint64, s Snapshot) error
-	// Install switches the shard to the fetched snapshot, durable, and returns its state.
-	Install(ctx context.Context, id shard.ID, s Snapshot) (outbound.AppliedState, error)
+	Fetch(ctx context.Context, id GroupID, from uint64, s Snapshot) error
+	// Install switches the state to the fetched snapshot, durable, and returns its state.
+	Install(ctx context.Context, id GroupID, s Snapshot) (outbound.AppliedState, error)
 }
 
 // ShardConfig is one replica to run here.
@@ -50,14 +50,25 @@ type ShardConfig struct {
 	Applied outbound.AppliedState
 }
 
-// Config is what a Node needs. Log, Applier, Clock, Timer, Entropy and Shards must be set.
+// MetaConfig is the meta group's replica to run here; see ShardConfig.
+type MetaConfig struct {
+	ReplicaID uint64
+	Founders  []uint64
+	Applied   outbound.AppliedState
+	Applier   inbound.MetaApplier
+}
+
+// Config is what a Node needs. Log, Applier, Clock, Timer and Entropy must be set.
 type Config struct {
 	Log     Log
 	Applier inbound.Applier
 	Clock   outbound.Clock
 	Timer   outbound.Timer
 	Entropy outbound.Entropy
-	Shards  []ShardConfig
+	// Shards are the replicas to begin with; Add and Remove change them.
+	Shards []ShardConfig
+	// Meta is nil on a node without a replica of the meta group.
+	Meta *MetaConfig
 	// Transport is nil on a node without peers.
 	Transport Transport
 	// Snapshots is nil on a node without peers.
@@ -81,9 +92,6 @@ type Config struct {
 func (c *Config) fill() error {
 	if c.Log == nil || c.Applier == nil || c.Clock == nil || c.Timer == nil || c.Entropy == nil {
 		return errors.New("check replication config: Log, Applier, Clock, Timer and Entropy are needed")
-	}
-	if len(c.Shards) == 0 {
-		return errors.New("check replication config: no shards")
 	}
 	if c.Workers < 0 || c.MailboxEventsMax < 0 || c.LogBatchBytesMax < 0 || c.StopTimeout < 0 {
 		return errors.New("check replication config: a bound is negative")

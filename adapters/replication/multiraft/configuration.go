@@ -129,7 +129,7 @@ func (g *group) transfer(ctx context.Context, to uint64) error {
 // of returns the group's replica here, nil when there is none.
 func (n *Node) of(group cluster.Group) *group {
 	if group.Meta {
-		return nil
+		return n.group(MetaGroup)
 	}
-	return n.byID[group.Shard]
+	return n.group(GroupOf(group.Shard))
 }

@@ -11,7 +11,9 @@ import (
 type logWriter struct {
 	node *Node
 	wake chan struct{}
-	mu   struct {
+
+	writing sync.Mutex // held while a write is made, or a group's part in it
+	mu      struct {
 		sync.Mutex
 		items []logItem
 	}
@@ -54,8 +56,9 @@ func (l *logWriter) run(ctx context.Context) {
 		l.mu.Unlock()
 		for rest := items; len(rest) > 0; {
 			var n int
-			n, writes = l.merge(rest, writes[:0])
-			if err := l.write(writes); err != nil {
+			var err error
+			n, writes, err = l.writeFirst(rest, writes[:0])
+			if err != nil {
 				l.node.fail(err)
 				return
 			}
@@ -69,7 +72,29 @@ func (l *logWriter) run(ctx context.Context) {
 	}
 }
 
-// merge collects the writes of the first items that fit in one batch, and says how many items those are.
+// writeFirst makes one durable write of the first items, and says how many those are.
+func (l *logWriter) writeFirst(items []logItem, writes []LogWrite) (int, []LogWrite, error) {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	n, writes := l.merge(items, writes)
+	return n, writes, l.write(writes)
+}
+
+// writeNow makes a durable write beside those of the cores.
+func (l *logWriter) writeNow(writes []LogWrite, what string) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	if len(writes) == 0 {
+		return nil
+	}
+	if err := l.node.cfg.Log.Write(writes); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// merge collects the writes of the first items that fit in one batch, and says how many items
+// those are. A group that was removed meanwhile writes no more.
 func (l *logWriter) merge(items []logItem, writes []LogWrite) (n int, _ []LogWrite) {
 	bytes := 0
 	for ; n < len(items); n++ {
@@ -80,7 +105,7 @@ func (l *logWriter) merge(items []logItem, writes []LogWrite) (n int, _ []LogWri
 		if n > 0 && bytes > l.node.cfg.LogBatchBytesMax {
 			break
 		}
-		if !w.IsEmpty() {
+		if !w.IsEmpty() && !items[n].group.closed.Load() {
 			writes = append(writes, *w)
 		}
 	}

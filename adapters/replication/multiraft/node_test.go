@@ -255,7 +255,7 @@ func TestNodeNamesTheBrokenShard(t *testing.T) {
 		t.Fatalf("err=%v, want ErrAmbiguous", err)
 	}
 	var named *ApplyError
-	if err := <-rig.done; !errors.As(err, &named) || named.Shard != 1 || !errors.Is(err, broken) {
+	if err := <-rig.done; !errors.As(err, &named) || named.Group != GroupOf(1) || !errors.Is(err, broken) {
 		t.Fatalf("run ended with %v, want shard 1 and %v", err, broken)
 	}
 	rig.stop()
@@ -407,7 +407,7 @@ func TestNewRefusesWhatDoesNotFit(t *testing.T) {
 		t.Fatalf("another replica's log: %v, want Conflict", err)
 	}
 	for name, spoil := range map[string]func(*Config){
-		"log": func(c *Config) { c.Log = nil }, "shards": func(c *Config) { c.Shards = nil },
+		"log":      func(c *Config) { c.Log = nil },
 		"negative": func(c *Config) { c.Workers = -1 }, "limits": func(c *Config) { c.Limits.CacheBytesMax = -1 },
 		"twice": func(c *Config) { c.Shards = append(c.Shards, c.Shards[0]) },
 	} {

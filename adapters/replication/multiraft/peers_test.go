@@ -52,7 +52,7 @@ func (l link) Send(messages []Message) {
 type snapshotCopies struct {
 	net     *network
 	here    *nodeRig
-	fetched map[shard.ID]fetchedCopy
+	fetched map[GroupID]fetchedCopy
 	fails   int // of Fetch, before it works
 }
 
@@ -61,7 +61,8 @@ type fetchedCopy struct {
 	state    outbound.AppliedState
 }
 
-func (s *snapshotCopies) Make(_ context.Context, id shard.ID) (Snapshot, error) {
+func (s *snapshotCopies) Make(_ context.Context, g GroupID) (Snapshot, error) {
+	id, _ := g.Shard()
 	a := s.here.applier
 	a.Lock()
 	defer a.Unlock()
@@ -76,11 +77,12 @@ func (s *snapshotCopies) Make(_ context.Context, id shard.ID) (Snapshot, error) 
 	return Snapshot{Index: state.Index, Term: state.Term, Membership: state.Membership, Manifest: fmt.Append(nil, len(a.commands[id]))}, nil
 }
 
-func (s *snapshotCopies) Fetch(_ context.Context, id shard.ID, from uint64, snapshot Snapshot) error {
+func (s *snapshotCopies) Fetch(_ context.Context, g GroupID, from uint64, snapshot Snapshot) error {
 	if s.fails > 0 {
 		s.fails--
 		return errors.New("stream broke")
 	}
+	id, _ := g.Shard()
 	var n int
 	if _, err := fmt.Sscan(string(snapshot.Manifest), &n); err != nil {
 		return err
@@ -88,7 +90,7 @@ func (s *snapshotCopies) Fetch(_ context.Context, id shard.ID, from uint64, snap
 	source := s.net.rigs[from-1].applier
 	source.Lock()
 	defer source.Unlock()
-	s.fetched[id] = fetchedCopy{
+	s.fetched[g] = fetchedCopy{
 		commands: slices.Clone(source.commands[id][:n]),
 		state: outbound.AppliedState{
 			Index: snapshot.Index, Term: snapshot.Term, LogTime: source.state[id].LogTime, Membership: snapshot.Membership,
@@ -97,8 +99,9 @@ func (s *snapshotCopies) Fetch(_ context.Context, id shard.ID, from uint64, snap
 	return nil
 }
 
-func (s *snapshotCopies) Install(_ context.Context, id shard.ID, snapshot Snapshot) (outbound.AppliedState, error) {
-	f := s.fetched[id]
+func (s *snapshotCopies) Install(_ context.Context, g GroupID, snapshot Snapshot) (outbound.AppliedState, error) {
+	id, _ := g.Shard()
+	f := s.fetched[g]
 	if f.state.Index != snapshot.Index {
 		return outbound.AppliedState{}, fmt.Errorf("install %d, fetched %d", snapshot.Index, f.state.Index)
 	}
@@ -122,7 +125,7 @@ func foundNetwork(t *testing.T, shards int, limits Limits, founders ...uint64) *
 	for replica := uint64(1); replica <= 3; replica++ {
 		rig, cfg := newRig(shards)
 		cfg.Limits, cfg.Transport = limits, link{net}
-		cfg.Snapshots = &snapshotCopies{net: net, here: rig, fetched: map[shard.ID]fetchedCopy{}, fails: 1}
+		cfg.Snapshots = &snapshotCopies{net: net, here: rig, fetched: map[GroupID]fetchedCopy{}, fails: 1}
 		for i := range cfg.Shards {
 			cfg.Shards[i].ReplicaID, cfg.Shards[i].Founders = replica, nil
 			if slices.Contains(founders, replica) {

@@ -25,7 +25,11 @@ var errAbandoned = outbound.ErrAmbiguous.WithCause(errStopped)
 // Propose implements outbound.Proposer. Besides its errors it returns Exhausted (proposal_queue_full)
 // and TooLarge (command_too_large), which mean that nothing was proposed.
 func (n *Node) Propose(ctx context.Context, id shard.ID, command []byte) ([]byte, error) {
-	g := n.byID[id]
+	return n.propose(ctx, GroupOf(id), command)
+}
+
+func (n *Node) propose(ctx context.Context, id GroupID, command []byte) ([]byte, error) {
+	g := n.group(id)
 	if g == nil || ctx.Err() != nil {
 		return nil, outbound.ErrNotProposed
 	}
@@ -87,8 +91,9 @@ func (n *Node) deadline(ctx context.Context, now time.Duration) time.Duration {
 // acknowledged was applied here before, and no other replica could have acknowledged anything.
 func (n *Node) Fence(ctx context.Context, shards []shard.ID) error {
 	var asked []*group
+	groups := n.hosted.Load().byID
 	for _, id := range shards {
-		g := n.byID[id]
+		g := groups[GroupOf(id)]
 		if g == nil {
 			return noReadLeader([]shard.ID{id}, nil)
 		}
@@ -110,10 +115,12 @@ func (n *Node) fence(ctx context.Context, asked []*group) error {
 	deadline := n.deadline(ctx, now)
 	w := &waiter{answers: make(chan answer, len(asked))}
 	first := Ticket(n.tickets.Add(uint64(len(asked)))) - Ticket(len(asked)) + 1
-	waiting := make(map[shard.ID]Ticket, len(asked))
+	waiting := make(map[GroupID]Ticket, len(asked))
 	defer func() {
-		for id, t := range waiting {
-			n.byID[id].forget(t)
+		for _, g := range asked {
+			if t, open := waiting[g.id]; open {
+				g.forget(t)
+			}
 		}
 	}()
 	var failed []shard.ID
@@ -126,19 +133,20 @@ func (n *Node) fence(ctx context.Context, asked []*group) error {
 			}
 			return errReadsFull
 		}
-		waiting[g.shard] = t
+		waiting[g.id] = t
 	}
 	for len(waiting) > 0 {
 		select {
 		case a := <-w.answers:
-			delete(waiting, a.shard)
+			delete(waiting, a.group)
 			if a.err != nil {
-				failed, cause = append(failed, a.shard), a.err
+				id, _ := a.group.Shard()
+				failed, cause = append(failed, id), a.err
 			}
 		case <-ctx.Done():
 			for _, g := range asked {
-				if _, open := waiting[g.shard]; open {
-					failed = append(failed, g.shard)
+				if _, open := waiting[g.id]; open {
+					failed = append(failed, shardOf(g))
 				}
 			}
 			return noReadLeader(failed, context.Cause(ctx))
@@ -156,7 +164,7 @@ func (n *Node) fence(ctx context.Context, asked []*group) error {
 func shardsOf(groups []*group) []shard.ID {
 	ids := make([]shard.ID, len(groups))
 	for i, g := range groups {
-		ids[i] = g.shard
+		ids[i] = shardOf(g)
 	}
 	return ids
 }
@@ -168,22 +176,29 @@ func noReadLeader(shards []shard.ID, cause error) error {
 
 // Durable implements outbound.LogTruncator.
 func (n *Node) Durable(id shard.ID, index uint64) {
-	if g := n.byID[id]; g != nil && !n.stopping.Load() {
+	n.durable(GroupOf(id), index)
+}
+
+func (n *Node) durable(id GroupID, index uint64) {
+	if g := n.group(id); g != nil && !n.stopping.Load() {
 		g.post(Durable{Index: index})
 	}
 }
 
 // Shards implements outbound.ShardObserver.
 func (n *Node) Shards() []outbound.ShardStatus {
-	list := make([]outbound.ShardStatus, len(n.groups))
-	for i, g := range n.groups {
-		g.mu.Lock()
-		s := g.mu.status
-		g.mu.Unlock()
-		list[i] = outbound.ShardStatus{
-			Shard: g.shard, Leader: s.Leads, Serving: s.Leader != 0 && (s.Settled || !s.Leads),
-			Term: s.Term, Commit: s.Commit, Applied: s.Applied,
+	groups := n.hosted.Load().list
+	list := make([]outbound.ShardStatus, 0, len(groups))
+	for _, g := range groups {
+		id, ok := g.id.Shard()
+		if !ok {
+			continue
 		}
+		s := g.known()
+		list = append(list, outbound.ShardStatus{
+			Shard: id, Leader: s.Leads, Serving: s.Leader != 0 && (s.Settled || !s.Leads),
+			Term: s.Term, Commit: s.Commit, Applied: s.Applied,
+		})
 	}
 	return list
 }
@@ -191,8 +206,7 @@ func (n *Node) Shards() []outbound.ShardStatus {
 // Receive takes a message from another node. It keeps the message, and drops it when the group is not
 // here or has too much to do.
 func (n *Node) Receive(group GroupID, m *raftpb.Message) {
-	id, ok := group.Shard()
-	if g := n.byID[id]; ok && g != nil {
+	if g := n.group(group); g != nil {
 		g.offer(Receive{Message: m}, 0, nil)
 	}
 }
@@ -200,9 +214,8 @@ func (n *Node) Receive(group GroupID, m *raftpb.Message) {
 // Lost takes back a message that the transport could not deliver, so that the leader stops sending
 // entries, or waiting for a snapshot, until the replica answers again.
 func (n *Node) Lost(group GroupID, m *raftpb.Message) {
-	id, ok := group.Shard()
-	g := n.byID[id]
-	if !ok || g == nil {
+	g := n.group(group)
+	if g == nil {
 		return
 	}
 	if m.GetType() == raftpb.MsgSnap {

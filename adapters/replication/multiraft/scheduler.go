@@ -6,20 +6,22 @@ import (
 	"sync/atomic"
 
 	"github.com/raftmetrics/raftmetrics/domain/cluster"
-	"github.com/raftmetrics/raftmetrics/domain/shard"
 )
 
 // group is a replica with its mailbox and the queue of what it is to apply. A group with events is in
 // Node.ready exactly once until a worker has stepped it, so one worker at a time steps its core (the
 // scheduler of CockroachDB's store has this shape).
 type group struct {
-	node  *Node
-	id    GroupID
-	shard shard.ID
-	core  *Replica    // of the worker that took the group from Node.ready
-	solo  atomic.Bool // reads are up to date without asking: see Status.Solo
+	node      *Node
+	id        GroupID
+	toMachine applyFunc
+	core      *Replica    // of the worker that holds stepping
+	settled   bool        // as last published; of that worker too
+	solo      atomic.Bool // reads are up to date without asking: see Status.Solo
+	closed    atomic.Bool // nobody will step the group any more; set under mu
 
-	settled bool // as last published; of the worker too
+	stepping sync.Mutex // held while a worker steps the group
+	applying sync.Mutex // held while a worker applies to its state machine
 
 	mu struct {
 		sync.Mutex
@@ -27,7 +29,6 @@ type group struct {
 		spare   []Event // the last batch's memory
 		ticks   int
 		queued  bool
-		closed  bool // nobody will step the group any more
 		waiters map[Ticket]*waiter
 		status  Status
 
@@ -42,8 +43,8 @@ type group struct {
 	snapshots snapshotWork
 }
 
-func newGroup(n *Node, id shard.ID, core *Replica) *group {
-	g := &group{node: n, id: GroupOf(id), shard: id, core: core}
+func newGroup(n *Node, r replica, core *Replica) *group {
+	g := &group{node: n, id: r.group, toMachine: r.apply, core: core}
 	g.mu.waiters = map[Ticket]*waiter{}
 	g.mu.leaderChanged = make(chan struct{})
 	return g
@@ -60,7 +61,7 @@ func (g *group) post(e Event) {
 // or the node has stopped.
 func (g *group) offer(e Event, ticket Ticket, w *waiter) bool {
 	g.mu.Lock()
-	if g.mu.closed || len(g.mu.events) >= g.node.cfg.MailboxEventsMax {
+	if g.closed.Load() || len(g.mu.events) >= g.node.cfg.MailboxEventsMax {
 		g.mu.Unlock()
 		return false
 	}
@@ -85,8 +86,8 @@ func (g *group) wake() {
 
 // wakeLocked queues the group and unlocks it. The queue has room for every group, so this never blocks.
 func (g *group) wakeLocked() {
-	queue := !g.mu.queued
-	g.mu.queued = true
+	queue := !g.mu.queued && !g.closed.Load()
+	g.mu.queued = g.mu.queued || queue
 	g.mu.Unlock()
 	if queue {
 		g.node.ready <- g
@@ -111,6 +112,11 @@ func (n *Node) stepGroups(ctx context.Context) {
 }
 
 func (g *group) step(out *Effects) error {
+	g.stepping.Lock()
+	defer g.stepping.Unlock()
+	if g.closed.Load() {
+		return nil
+	}
 	g.mu.Lock()
 	events := g.mu.events
 	g.mu.events, g.mu.spare = g.mu.spare, nil
@@ -179,10 +185,10 @@ func (g *group) dispatch(out *Effects) {
 		g.addApplies(out)
 	}
 	for _, d := range out.Done {
-		g.answer(d.Ticket, answer{shard: g.shard, outcome: d.Outcome, err: d.Err})
+		g.answer(d.Ticket, answer{group: g.id, outcome: d.Outcome, err: d.Err})
 	}
 	for _, r := range out.Reads {
-		g.answer(r.Ticket, answer{shard: g.shard, err: r.Err})
+		g.answer(r.Ticket, answer{group: g.id, err: r.Err})
 	}
 	for _, b := range out.Batches {
 		n.cfg.Observer.BatchProposed(g.id, b.Commands, b.Bytes)
@@ -199,7 +205,7 @@ type waiter struct {
 }
 
 type answer struct {
-	shard   shard.ID
+	group   GroupID
 	outcome []byte
 	err     error
 }
@@ -215,6 +221,13 @@ func (g *group) answer(t Ticket, a answer) {
 	}
 }
 
+// known returns what the core knew when it was last stepped.
+func (g *group) known() Status {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.mu.status
+}
+
 // forget says that nobody waits for the ticket any more.
 func (g *group) forget(t Ticket) {
 	g.mu.Lock()
@@ -222,13 +235,13 @@ func (g *group) forget(t Ticket) {
 	g.mu.Unlock()
 }
 
-// abandon answers everyone who still waits when the node has stopped.
-func (g *group) abandon() {
+// close ends the group's work here and answers everyone who still waits.
+func (g *group) close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.mu.closed = true
+	g.closed.Store(true)
 	for _, w := range g.mu.waiters {
-		w.answers <- answer{shard: g.shard, err: errAbandoned}
+		w.answers <- answer{group: g.id, err: errAbandoned}
 	}
 	clear(g.mu.waiters)
 	g.solo.Store(false)

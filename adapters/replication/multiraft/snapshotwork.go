@@ -36,7 +36,7 @@ func (n *Node) makeSnapshots(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case g := <-n.makes:
-			s, err := n.cfg.Snapshots.Make(ctx, g.shard)
+			s, err := n.cfg.Snapshots.Make(ctx, g.id)
 			g.snapshots.making.Store(false)
 			if err != nil {
 				n.cfg.Logger.Warn().Err(err).Stringer("group", g.id).Msg("make snapshot failed")
@@ -57,7 +57,7 @@ func (n *Node) fetchSnapshots(ctx context.Context) {
 			g, m := job.group, job.fetch.Message
 			s, err := snapshotOf(m.GetSnapshot())
 			if err == nil {
-				err = n.cfg.Snapshots.Fetch(ctx, g.shard, m.GetFrom(), s)
+				err = n.cfg.Snapshots.Fetch(ctx, g.id, m.GetFrom(), s)
 			}
 			g.snapshots.fetching.Store(false)
 			if err != nil {
@@ -71,7 +71,7 @@ func (n *Node) fetchSnapshots(ctx context.Context) {
 
 // install switches the state machine to a fetched snapshot.
 func (g *group) install(ctx context.Context, i *InstallSnapshot) error {
-	state, err := g.node.cfg.Snapshots.Install(ctx, g.shard, i.Snapshot)
+	state, err := g.node.cfg.Snapshots.Install(ctx, g.id, i.Snapshot)
 	if err != nil {
 		return fmt.Errorf("install snapshot at %d: %w", i.Snapshot.Index, err)
 	}
