@@ -1,6 +1,7 @@
 package workerrpc
 
 import (
+	"errors"
 	"math"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/raftmetrics/raftmetrics/adapters/workerrpc/workerpb"
 	"github.com/raftmetrics/raftmetrics/domain/aggregate"
 	"github.com/raftmetrics/raftmetrics/domain/consistency"
+	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
 )
 
@@ -118,6 +120,19 @@ func TestBrokenTablesAreRefused(t *testing.T) {
 		damage(m)
 		if table, err := decodeTable(m, 1); err == nil {
 			t.Errorf("%s: taken as %+v", name, table)
+		}
+	}
+}
+
+func TestEveryKindTravels(t *testing.T) {
+	for kind := fault.Internal; kind <= fault.Canceled; kind++ {
+		if codes[kind] == 0 {
+			t.Errorf("kind %d has no code", kind)
+		}
+		want := fault.New(kind, "code", "message").WithDetail("half", 0.5).WithDetail("yes", true)
+		got := decodeFault(encodeFault(want))
+		if !errors.Is(got, want) || got.Message() != "message" || len(got.Details()) != 2 {
+			t.Errorf("fault=%v, want %v", got, want)
 		}
 	}
 }

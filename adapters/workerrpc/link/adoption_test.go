@@ -55,7 +55,7 @@ func TestAdoptionHandsOverTheKey(t *testing.T) {
 	}
 	want := offer()
 	want.ClusterID, want.ClusterKey = clusterID, key(5)
-	if diff := cmp.Diff(want, (*taken)[0]); diff != "" {
+	if diff := cmp.Diff(want, (*taken)[0], cmp.Comparer(bytes.Equal)); diff != "" {
 		t.Errorf("offer (-want +got):\n%s", diff)
 	}
 	for _, hidden := range [][]byte{key(5), secret, []byte("worker-1:8081\""), []byte("founding")} {

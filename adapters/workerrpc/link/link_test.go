@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -97,6 +98,7 @@ func TestSecondLifeOfLivingNodeIsRefused(t *testing.T) {
 		if t.Context().Err() != nil {
 			t.Fatal("the first life is still counted")
 		}
+		runtime.Gosched()
 	}
 	if _, err := dial(t, second, s, "server"); err != nil {
 		t.Fatal(err)
