@@ -165,6 +165,19 @@ func TestErrorsAreJSON(t *testing.T) {
 	do(t, c, 404, "GET", "/metrics/m", "")
 }
 
+func TestLevels(t *testing.T) {
+	c := connect(t, start(t, t.TempDir()))
+	do(t, c, 201, "POST", "/metrics", `{"metric_name":"m","value":1}`)
+	for query, want := range map[string]string{"": "linearizable", "?level=linearizable": "linearizable", "?level=none": "none", "?freshness=5s": "none; freshness=5s"} {
+		if got := do(t, c, 200, "GET", "/metrics/m"+query, "").Header.Get("X-RaftMetrics-Level"); got != want {
+			t.Errorf("%q: X-RaftMetrics-Level=%q, want %q", query, got, want)
+		}
+	}
+	do(t, c, 400, "GET", "/metrics/m?level=most", "")
+	do(t, c, 200, "GET", "/aggregate?metric=m&timeout=10s", "")
+	do(t, c, 400, "GET", "/aggregate?metric=m&timeout=soon", "")
+}
+
 func TestReadinessNeedsNoToken(t *testing.T) {
 	c := connect(t, start(t, t.TempDir()))
 	for _, path := range []string{"/livez", "/readyz"} {
