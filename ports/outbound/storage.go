@@ -4,6 +4,7 @@ package outbound
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"github.com/raftmetrics/raftmetrics/domain/aggregate"
@@ -90,6 +91,78 @@ type ContentPinner interface {
 	// PinContent must not run beside Append of the same shard. The digest depends on the samples and
 	// their order alone. What is pinned holds memory until the function is let go of.
 	PinContent(id shard.ID) (digest func(ctx context.Context) ([]byte, error), err error)
+}
+
+// ShardSnapshot is a shard's content as of a durable applied state, for another replica to install.
+type ShardSnapshot struct {
+	State AppliedState
+	// Manifest describes the data: format, shard, index, term, size and SHA-256. It is small, carries
+	// its own version and checksum, and means something to storage alone.
+	Manifest []byte
+}
+
+// SnapshotData is the data of a snapshot, read from its beginning. Whoever gets it must close it.
+type SnapshotData struct {
+	io.ReadCloser
+	Bytes  int64
+	SHA256 [32]byte
+}
+
+// SnapshotMaker holds snapshots of a shard fast for others to read.
+type SnapshotMaker interface {
+	// MakeSnapshot keeps the shard's newest durable state as a snapshot, which no later write, flush or
+	// install disturbs. Only this shard's Flush waits meanwhile. It contains exactly what Flush made
+	// durable: a caller that needs a newer index, or gets a Conflict with code snapshot_none because
+	// nothing is durable yet, cuts and flushes first. At most two snapshots of a shard are kept; making
+	// another gives up the oldest that nobody reads, or is refused as Exhausted. One that nobody reads
+	// for a time is given up as well, and none outlives the process.
+	MakeSnapshot(ctx context.Context, id shard.ID) (ShardSnapshot, error)
+	// OpenSnapshot returns the data of a snapshot that is kept, which then stays until it is closed.
+	// NotFound when it is gone, or when manifest is none of this node's.
+	OpenSnapshot(ctx context.Context, id shard.ID, manifest []byte) (SnapshotData, error)
+	// ReleaseSnapshots gives up all snapshots of the shard, those that are being read when they are closed.
+	ReleaseSnapshots(id shard.ID)
+}
+
+// SnapshotWriter takes the data of one snapshot. It is for one goroutine; Commit or Abort is its last call.
+type SnapshotWriter interface {
+	// Write takes the next bytes; more than the manifest announces are Corrupt.
+	io.Writer
+	// Commit checks size, SHA-256 and content, and makes the snapshot durable as the shard's received
+	// one, in one step as a crash sees it. Corrupt when a check fails. After an error nothing is left.
+	Commit(ctx context.Context) error
+	// Abort throws everything away.
+	Abort() error
+}
+
+// SnapshotInstaller switches a shard, which must be open, to another replica's snapshot.
+type SnapshotInstaller interface {
+	// ReceiveSnapshot begins to take a snapshot's data beside the shard's own, which is not touched.
+	// Only one may be received at a time: Conflict. Corrupt for a manifest that fails its check,
+	// Conflict for one of another shard or an unknown format, DiskFull without room for the data.
+	ReceiveSnapshot(ctx context.Context, id shard.ID, manifest []byte) (SnapshotWriter, error)
+	// ReceivedSnapshot returns the snapshot that was committed last and is neither installed nor older
+	// than the shard was when opened; of its state only Index and Term are set. It survives restarts, so that
+	// an installation that a crash prevented can be made up for. false without one.
+	ReceivedSnapshot(ctx context.Context, id shard.ID) (ShardSnapshot, bool, error)
+	// InstallSnapshot replaces the shard's whole content, in memory and on disk, with the received
+	// snapshot that manifest describes, and returns its state. It must not run beside Append or Cut of
+	// the shard. Durable on return; a crash before leaves all of the old content or all of the new.
+	// Queries that began before are answered from the old content or, where they take long, fail with a
+	// retryable error. NotFound when no such snapshot was received; after an error the old content stands.
+	InstallSnapshot(ctx context.Context, id shard.ID, manifest []byte) (AppliedState, error)
+}
+
+// ShardRemover takes a shard's storage away. Neither method may run beside Append or Cut of the shard;
+// queries that run fail with a retryable error. Afterwards the shard is not open, and Open starts empty.
+type ShardRemover interface {
+	// Destroy removes everything stored of the shard, open or not, durable on return. What a crash
+	// leaves is empty or untouched.
+	Destroy(ctx context.Context, id shard.ID) error
+	// Quarantine sets a damaged shard's data aside, open or not, where it is kept for inspection until
+	// the next Quarantine or Destroy of the shard. A received snapshot stays. To be called again when a
+	// crash prevented its return.
+	Quarantine(ctx context.Context, id shard.ID) error
 }
 
 // WriteGate says whether there is room for a write before it is proposed; once proposed it cannot be
