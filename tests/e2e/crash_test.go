@@ -222,3 +222,35 @@ func checkAll(t *testing.T, c *node.Client, writers []*writer, round int) {
 		}
 	}
 }
+
+// TestKillWhileStarting kills starts at any moment, the founding ones above all: the next start goes on
+// from whatever was left.
+func TestKillWhileStarting(t *testing.T) {
+	seed := *seedFlag
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("replay: go test ./tests/e2e -run TestKillWhileStarting -seed=%d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	folder := t.TempDir()
+	for round := range 24 {
+		if round%8 == 0 { // founding anew
+			folder = t.TempDir()
+		}
+		p, err := node.Spawn(t.Context(), binary, []string{"DATA_DIR=" + folder, "PORT=0"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-p.Exited():
+			t.Fatalf("start %d ended by itself:\n%s", round, p.Log())
+		case <-time.After(time.Duration(random.IntN(150)) * time.Millisecond):
+			p.Kill()
+		}
+		if round%8 == 7 {
+			p := start(t, folder)
+			do(t, connect(t, p), http.StatusCreated, http.MethodPost, "/metrics", `{"metric_name":"m","value":1}`)
+			stop(t, p)
+		}
+	}
+}
