@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"maps"
 	"sync"
 	"time"
 
@@ -14,7 +13,10 @@ import (
 	"github.com/raftmetrics/raftmetrics/ports/outbound"
 )
 
-var _ inbound.ReportTaker = (*Director)(nil)
+var (
+	_ inbound.ReportTaker = (*Director)(nil)
+	_ inbound.ReportGiver = (*Director)(nil)
+)
 
 const (
 	// RepairAfterDefault is REPAIR_AFTER when nothing is said.
@@ -115,13 +117,17 @@ func (d *Director) take(ctx context.Context, state *cluster.State, node cluster.
 	return nil
 }
 
-func (d *Director) reply(epoch uint64) (outbound.ReportReply, error) {
+func (d *Director) reply(epoch uint64) (reply outbound.ReportReply, err error) {
 	state := d.view.State()
-	if state.Epoch() <= epoch {
-		return outbound.ReportReply{}, nil
+	for _, n := range state.Nodes() {
+		if d.Silent(n.ID()) {
+			reply.Silent = append(reply.Silent, n.ID())
+		}
 	}
-	encoded, err := EncodeState(state)
-	return outbound.ReportReply{State: encoded}, err
+	if state.Epoch() > epoch {
+		reply.State, err = EncodeState(state)
+	}
+	return reply, err
 }
 
 // Propose replicates a change and returns why it was refused, if it was.
@@ -139,11 +145,17 @@ func (d *Director) Propose(ctx context.Context, c Command) error {
 	return DecodeOutcome(outcome)
 }
 
-// Round plans once, on the meta group's leader.
+// Round plans once, on the meta group's leader, and lets a node go that is drained.
 func (d *Director) Round(ctx context.Context) error {
 	state := d.view.State()
 	if state == nil || !d.lead(state) {
 		return nil
+	}
+	for _, n := range state.Nodes() {
+		if n.Draining() && state.Holding(n.ID()) == 0 {
+			id := n.ID()
+			return d.Propose(ctx, Command{Remove: &id})
+		}
 	}
 	free := movesMax - unsettled(state)
 	if free <= 0 {
@@ -166,6 +178,7 @@ func (d *Director) lead(state *cluster.State) bool {
 	now := d.clock.Monotonic()
 	if leads && !d.mu.leading {
 		clear(d.mu.heard)
+		clear(d.mu.latest)
 	}
 	d.mu.leading = leads
 	for _, n := range state.Nodes() {
@@ -201,9 +214,20 @@ func (d *Director) silence(id cluster.NodeID) time.Duration {
 	return d.clock.Monotonic() - heard
 }
 
-// Reports returns the newest report of every node heard of since this node began to lead.
-func (d *Director) Reports() map[cluster.NodeID]outbound.NodeReport {
+// Reports implements inbound.ReportGiver.
+func (d *Director) Reports(context.Context) ([]outbound.HeardReport, error) {
+	state := d.view.State()
+	if state == nil || !d.lead(state) {
+		return nil, outbound.ErrNotProposed
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return maps.Clone(d.mu.latest)
+	now := d.clock.Monotonic()
+	reports := make([]outbound.HeardReport, 0, len(state.Nodes()))
+	for _, n := range state.Nodes() {
+		reports = append(reports, outbound.HeardReport{
+			Node: n.ID(), Age: now - d.mu.heard[n.ID()], Shards: d.mu.latest[n.ID()].Shards,
+		})
+	}
+	return reports, nil
 }

@@ -44,8 +44,8 @@ func TestLoopsWorkUntilTheyAreEnded(t *testing.T) {
 	if len(n.problems) > 0 {
 		t.Fatalf("problems %q", n.problems)
 	}
-	if got := len(n.director.Reports()); got != 3 {
-		t.Fatalf("reports of %d nodes, want 3", got)
+	if got, err := n.director.Reports(t.Context()); err != nil || len(got) != 3 {
+		t.Fatalf("reports of %d nodes, %v, want 3", len(got), err)
 	}
 }
 

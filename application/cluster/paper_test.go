@@ -56,6 +56,9 @@ type paperNode struct {
 	director  *appcluster.Director
 	reporter  *appcluster.Reporter
 	recruiter *appcluster.Recruiter
+	observer  *appcluster.Observer
+	admin     *appcluster.Admin
+	aware     *appcluster.Awareness
 	problems  []string
 	wakeups   chan time.Time // what After returns
 }
@@ -129,6 +132,12 @@ func (n *paperNode) begin(founding []byte, state *cluster.State) {
 	n.recruiter = appcluster.NewRecruiter(appcluster.RecruiterConfig{
 		Hosts: n.hosts, View: n.view, Founding: founding, Director: n.director, Contact: n, Timer: n, Report: report,
 	})
+	route := appcluster.NewMetaRoute(appcluster.MetaRouteConfig{
+		Self: self.Node, View: n.view, Meta: n, Reports: n.director, Peers: n, Timer: n,
+	})
+	n.observer = appcluster.NewObserver(route, n)
+	n.admin = appcluster.NewAdmin(route, n.recruiter, appcluster.RepairAfterDefault)
+	n.aware = appcluster.NewAwareness(self.Node, n.view, n.reporter)
 }
 
 func (w *world) turn() {
@@ -391,7 +400,48 @@ func (n *paperNode) Adopt(_ context.Context, address string, a outbound.Adoption
 	return nil
 }
 
-func (n *paperNode) Shards() []outbound.ShardStatus { return nil }
+// Shards shows every replica as one that has applied what its leader committed, but learners.
+func (n *paperNode) Shards() []outbound.ShardStatus {
+	var list []outbound.ShardStatus
+	for i := range 8 {
+		group := cluster.ShardGroup(shard.ID(i))
+		id, g := n.replicas[group], n.w.groups[group]
+		if id == 0 || g == nil {
+			continue
+		}
+		s := outbound.ShardStatus{
+			Shard: shard.ID(i), Leader: g.leader == id, Serving: g.leader != 0, LeaderReplica: uint64(g.leader),
+			Term: 1, Commit: 10, Applied: 10,
+		}
+		if at := slices.IndexFunc(g.members, func(m cluster.Member) bool { return m.ID == id }); at < 0 || g.members[at].Learner {
+			s.Learner, s.Applied = true, 4
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+// MetaPeers. What is proposed from afar is known here at once.
+
+func (n *paperNode) ProposeMetaAt(ctx context.Context, to cluster.NodeID, command []byte) ([]byte, error) {
+	peer := n.w.nodes[address(to)]
+	if !peer.alive || peer.view == nil {
+		return nil, outbound.ErrNotProposed
+	}
+	outcome, err := peer.ProposeMeta(ctx, command)
+	if err == nil {
+		err = n.reporter.Round(ctx)
+	}
+	return outcome, err
+}
+
+func (n *paperNode) ReportsAt(ctx context.Context, to cluster.NodeID) ([]outbound.HeardReport, error) {
+	peer := n.w.nodes[address(to)]
+	if !peer.alive || peer.view == nil {
+		return nil, fault.New(fault.Unavailable, "unreachable", "no answer")
+	}
+	return peer.director.Reports(ctx)
+}
 
 func (n *paperNode) Now() time.Time { return time.Unix(0, 0).Add(n.w.now) }
 

@@ -97,27 +97,41 @@ func (r *Recruiter) targets(state *cluster.State) []string {
 // Recruit asks the node at address who it is and makes it a member if it waits for that. Conflict says
 // why it cannot be one.
 func (r *Recruiter) Recruit(ctx context.Context, address string) error {
-	ctx, cancel := context.WithTimeout(ctx, recruitMax)
-	defer cancel()
-	who, err := r.contact.Introduce(ctx, address)
+	_, err := r.recruit(ctx, address, r.join)
+	return err
+}
+
+// joiner takes a node, or a node's new incarnation, into the state, of which this node's view then has
+// it.
+type joiner func(ctx context.Context, known cluster.Node, who outbound.Introduction, address string, member bool) error
+
+// recruit is Recruit with join to take the node into the state. It returns whom it found.
+func (r *Recruiter) recruit(ctx context.Context, address string, join joiner) (outbound.Introduction, error) {
+	who, err := r.introduce(ctx, address)
 	if err != nil {
-		return err
+		return who, err
 	}
 	state := r.view.State()
 	if who.ClusterID != "" {
 		if ours := state.Blueprint().ClusterID; who.ClusterID != ours {
-			return fault.Newf(fault.Conflict, "other_cluster", "node %s at %s belongs to cluster %s, not to %s; empty its data directory to let it join",
+			return who, fault.Newf(fault.Conflict, "other_cluster", "node %s at %s belongs to cluster %s, not to %s; empty its data directory to let it join",
 				who.Node, address, who.ClusterID, ours)
 		}
-		return nil
+		return who, nil
 	}
 	known, member := state.Node(who.Node)
 	if !member || known.Incarnation() != who.Incarnation {
-		if err := r.join(ctx, known, who, address, member); err != nil {
-			return err
+		if err := join(ctx, known, who, address, member); err != nil {
+			return who, err
 		}
 	}
-	return r.adopt(ctx, address, who)
+	return who, r.adopt(ctx, address, who)
+}
+
+func (r *Recruiter) introduce(ctx context.Context, address string) (outbound.Introduction, error) {
+	ctx, cancel := context.WithTimeout(ctx, recruitMax)
+	defer cancel()
+	return r.contact.Introduce(ctx, address)
 }
 
 // join takes a node, or a node's new incarnation, into the state.
@@ -126,8 +140,7 @@ func (r *Recruiter) join(ctx context.Context, known cluster.Node, who outbound.I
 		return outbound.ErrNotProposed
 	}
 	if member && !r.director.Silent(who.Node) {
-		return fault.Newf(fault.Conflict, "node_exists", "NODE_ID %s at %s belongs to the living node at %s; give each node its own",
-			who.Node, address, known.Address())
+		return errLivingNode(known, address)
 	}
 	node, err := cluster.NewNode(who.Node, who.Role, address, who.Incarnation)
 	if err != nil {
@@ -136,7 +149,14 @@ func (r *Recruiter) join(ctx context.Context, known cluster.Node, who outbound.I
 	return r.director.Propose(ctx, Command{Join: &node})
 }
 
+func errLivingNode(known cluster.Node, address string) error {
+	return fault.Newf(fault.Conflict, "node_exists", "NODE_ID %s at %s belongs to the living node at %s; give each node its own",
+		known.ID(), address, known.Address())
+}
+
 func (r *Recruiter) adopt(ctx context.Context, address string, who outbound.Introduction) error {
+	ctx, cancel := context.WithTimeout(ctx, recruitMax)
+	defer cancel()
 	encoded, err := EncodeState(r.view.State())
 	if err != nil {
 		return err

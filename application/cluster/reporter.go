@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/raftmetrics/raftmetrics/domain/cluster"
@@ -17,6 +18,8 @@ const (
 	reportInterval = time.Second
 	// reportMax bounds one report.
 	reportMax = 2 * time.Second
+	// unheardMax is how many rounds may go unanswered before the node counts itself cut off.
+	unheardMax = 3
 )
 
 // Identity is who this node is, once it is a member.
@@ -37,6 +40,11 @@ type Reporter struct {
 	timer   outbound.Timer
 	report  Reporting
 	leader  cluster.NodeID // who took the last report; only Run uses it
+	mu      struct {
+		sync.Mutex
+		silent  []cluster.NodeID // by the leader's last word
+		unheard int              // rounds in a row in which no other node answered
+	}
 }
 
 // ReporterConfig names what a Reporter needs.
@@ -85,8 +93,13 @@ func (r *Reporter) Round(ctx context.Context) error {
 		Epoch: state.Epoch(), Settled: r.settled(), Shards: r.shards.Shards(),
 	}
 	var errs []error
+	asked, answered := false, false
+	defer func() { r.heard(!asked || answered) }()
 	for _, node := range r.candidates(state) {
 		reply, err := r.send(ctx, node, report)
+		if node != r.self.Node {
+			asked, answered = true, answered || isAnswer(err)
+		}
 		if err != nil {
 			errs = append(errs, err)
 			if fault.KindOf(err) == fault.Conflict {
@@ -95,9 +108,40 @@ func (r *Reporter) Round(ctx context.Context) error {
 			continue
 		}
 		r.leader = node
+		answered = true
 		return r.learn(reply)
 	}
 	return errors.Join(errs...)
+}
+
+// isAnswer reports that the other node was reached, whatever it said.
+func isAnswer(err error) bool {
+	return err == nil || errors.Is(err, outbound.ErrNotProposed) ||
+		fault.KindOf(err) == fault.NotFound || fault.KindOf(err) == fault.Conflict
+}
+
+func (r *Reporter) heard(anyone bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mu.unheard++
+	if anyone {
+		r.mu.unheard = 0
+	}
+}
+
+// CutOff reports that no other member of the meta group has answered for a while: what is not on this
+// node cannot be reached through it.
+func (r *Reporter) CutOff() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.mu.unheard >= unheardMax
+}
+
+// Silent reports that the meta group's leader, when it last spoke, had not heard of the node for a while.
+func (r *Reporter) Silent(id cluster.NodeID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Contains(r.mu.silent, id)
 }
 
 func (r *Reporter) send(ctx context.Context, node cluster.NodeID, report outbound.NodeReport) (outbound.ReportReply, error) {
@@ -111,19 +155,28 @@ func (r *Reporter) send(ctx context.Context, node cluster.NodeID, report outboun
 
 // candidates returns the meta group's members, the one that took the last report first.
 func (r *Reporter) candidates(state *cluster.State) []cluster.NodeID {
-	var nodes []cluster.NodeID
-	for _, replica := range slices.Concat(state.Meta().Replicas, state.Meta().Departing) {
-		if !slices.Contains(nodes, replica.Node) {
-			nodes = append(nodes, replica.Node)
-		}
-	}
+	nodes := metaNodes(state)
 	if i := slices.Index(nodes, r.leader); i > 0 {
 		nodes[0], nodes[i] = nodes[i], nodes[0]
 	}
 	return nodes
 }
 
+// metaNodes returns the nodes that may hold a replica of the meta group.
+func metaNodes(state *cluster.State) []cluster.NodeID {
+	var nodes []cluster.NodeID
+	for _, replica := range slices.Concat(state.Meta().Replicas, state.Meta().Departing) {
+		if !slices.Contains(nodes, replica.Node) {
+			nodes = append(nodes, replica.Node)
+		}
+	}
+	return nodes
+}
+
 func (r *Reporter) learn(reply outbound.ReportReply) error {
+	r.mu.Lock()
+	r.mu.silent = reply.Silent
+	r.mu.Unlock()
 	if reply.State == nil {
 		return nil
 	}

@@ -243,15 +243,36 @@ func (s *State) SetDraining(id NodeID, draining bool) error {
 	return nil
 }
 
+// Holding counts the replicas that node holds or may still hold: those wanted there, and those that
+// depart and must stay reachable until their groups have settled without them.
+func (s *State) Holding(id NodeID) int {
+	count := s.meta.holding(id)
+	for _, p := range s.shards {
+		count += p.holding(id)
+	}
+	return count
+}
+
+func (p Placement) holding(id NodeID) int {
+	count := 0
+	for _, replicas := range [][]Replica{p.Replicas, p.Departing} {
+		for _, r := range replicas {
+			if r.Node == id {
+				count++
+			}
+		}
+	}
+	return count
+}
+
 // RemoveNode lets a member go that holds no replica any more.
 func (s *State) RemoveNode(id NodeID) error {
 	i, ok := s.find(id)
 	if !ok {
 		return errUnknownNode(id)
 	}
-	_, inMeta := s.meta.On(id)
-	if n := len(s.ShardsOn(id)); n > 0 || inMeta {
-		return fault.Newf(fault.Conflict, "node_not_empty", "node %s still holds replicas of %d shards; drain it first", id, n)
+	if n := s.Holding(id); n > 0 {
+		return fault.Newf(fault.Conflict, "node_not_empty", "node %s still holds %d replicas; drain it first", id, n)
 	}
 	s.nodes = slices.Delete(s.nodes, i, i+1)
 	s.epoch++
