@@ -195,7 +195,7 @@ func decodeAny(name string, data []byte) error {
 		_, err = command.DecodeFinish(body)
 	case command.Write:
 		_, _, err = new(command.Decoder).Write(body)
-	case command.Register:
+	case command.Register, command.Mark:
 	}
 	return err
 }
