@@ -7,6 +7,7 @@ import (
 
 	"github.com/raftmetrics/raftmetrics/adapters/storage/catalogue"
 	"github.com/raftmetrics/raftmetrics/adapters/storage/memtable"
+	"github.com/raftmetrics/raftmetrics/adapters/storage/snapshot"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 	"github.com/raftmetrics/raftmetrics/ports/outbound"
 )
@@ -17,8 +18,15 @@ import (
 type Disk struct {
 	mu struct {
 		sync.Mutex
-		images map[shard.ID]image
+		images   map[shard.ID]image
+		received map[shard.ID]received
 	}
+}
+
+// received is a snapshot that is complete and not installed.
+type received struct {
+	manifest snapshot.Manifest
+	image    image
 }
 
 // image is a shard's durable content. Everything in it is immutable.
@@ -32,6 +40,7 @@ type image struct {
 func NewDisk() *Disk {
 	d := &Disk{}
 	d.mu.images = map[shard.ID]image{}
+	d.mu.received = map[shard.ID]received{}
 	return d
 }
 
@@ -41,6 +50,7 @@ func (d *Disk) Clone() *Disk {
 	defer d.mu.Unlock()
 	c := NewDisk()
 	maps.Copy(c.mu.images, d.mu.images)
+	maps.Copy(c.mu.received, d.mu.received)
 	return c
 }
 
@@ -56,6 +66,52 @@ func (d *Disk) store(id shard.ID, i image) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.mu.images[id] = i
+}
+
+// received returns the shard's snapshot that waits to be installed.
+func (d *Disk) received(id shard.ID) (received, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r, ok := d.mu.received[id]
+	return r, ok
+}
+
+func (d *Disk) receive(id shard.ID, r received) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.received[id] = r
+}
+
+// install makes the received snapshot the shard's content, in one step.
+func (d *Disk) install(id shard.ID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.images[id] = d.mu.received[id].image
+	delete(d.mu.received, id)
+}
+
+// outdate forgets a received snapshot that is not newer than the shard.
+func (d *Disk) outdate(id shard.ID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.mu.received[id].manifest.Index <= d.mu.images[id].state.Index {
+		delete(d.mu.received, id)
+	}
+}
+
+// empty forgets the shard's content, but no received snapshot.
+func (d *Disk) empty(id shard.ID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.mu.images, id)
+}
+
+// destroy forgets everything of the shard.
+func (d *Disk) destroy(id shard.ID) {
+	d.empty(id)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.mu.received, id)
 }
 
 // cloneState keeps callers' slices apart from what is stored.

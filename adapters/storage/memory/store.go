@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/raftmetrics/raftmetrics/adapters/storage/catalogue"
 	"github.com/raftmetrics/raftmetrics/adapters/storage/memtable"
+	"github.com/raftmetrics/raftmetrics/adapters/storage/snapshot"
 	"github.com/raftmetrics/raftmetrics/domain/aggregate"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
@@ -57,6 +59,7 @@ type Options struct {
 // merges them with older ones and notes them on the Disk.
 type Store struct {
 	options Options
+	kept    *snapshot.Kept
 	mu      struct {
 		sync.RWMutex
 		shards map[shard.ID]*replica
@@ -65,12 +68,15 @@ type Store struct {
 
 // replica is one open shard.
 type replica struct {
-	table *memtable.Table
-	flush struct {
-		sync.Mutex // held during a flush; taken before mu
+	table     *memtable.Table
+	snapshots sync.Mutex  // held while one is made
+	receiving atomic.Bool // a snapshot is being received
+	flush     struct {
+		sync.Mutex // held during a flush and while the replica is replaced; taken before mu
 		kept       []*memtable.Generation
 	}
-	mu struct {
+	retired bool // the shard was closed or replaced; guarded by flush
+	mu      struct {
 		sync.Mutex
 		cut     *outbound.AppliedState // the newest state that is cut and not durable, or nil
 		durable uint64
@@ -88,7 +94,7 @@ func New(options Options) *Store {
 	if options.CutBytes <= 0 {
 		options.CutBytes = CutBytesDefault
 	}
-	s := &Store{options: options}
+	s := &Store{options: options, kept: snapshot.NewKept()}
 	s.mu.shards = map[shard.ID]*replica{}
 	return s
 }
@@ -103,16 +109,26 @@ func (s *Store) Open(ctx context.Context, id shard.ID) (outbound.AppliedState, e
 	if s.mu.shards[id] != nil {
 		return outbound.AppliedState{}, fault.Newf(fault.Conflict, "shard_open", "shard %d is open already", id)
 	}
+	s.options.Disk.outdate(id)
 	image := s.options.Disk.load(id)
-	table, err := restore(image, s.options.SeriesMax)
+	r, err := newReplica(image, s.options.SeriesMax)
 	if err != nil {
 		return outbound.AppliedState{}, fmt.Errorf("open shard %d: %w", id, err)
 	}
-	r := &replica{table: table}
-	r.flush.kept = image.generations
-	r.mu.durable = image.state.Index
 	s.mu.shards[id] = r
 	return image.state, nil
+}
+
+// newReplica opens what an image holds.
+func newReplica(i image, seriesMax int) (*replica, error) {
+	table, err := restore(i, seriesMax)
+	if err != nil {
+		return nil, err
+	}
+	r := &replica{table: table}
+	r.flush.kept = i.generations
+	r.mu.durable = i.state.Index
+	return r, nil
 }
 
 // restore builds the table that an image describes.
@@ -145,7 +161,11 @@ func (s *Store) replica(id shard.ID) (*replica, error) {
 	if r := s.mu.shards[id]; r != nil {
 		return r, nil
 	}
-	return nil, fault.Newf(fault.Unavailable, "shard_closed", "shard %d is not open on this node", id)
+	return nil, errClosedShard(id)
+}
+
+func errClosedShard(id shard.ID) error {
+	return fault.Newf(fault.Unavailable, "shard_closed", "shard %d is not open on this node", id)
 }
 
 // Append implements outbound.SampleAppender.
@@ -186,6 +206,9 @@ func (s *Store) Flush(ctx context.Context, id shard.ID) (uint64, error) {
 	defer r.flush.Unlock()
 	if err := ctx.Err(); err != nil {
 		return r.durable(), fmt.Errorf("flush shard %d: %w", id, context.Cause(ctx))
+	}
+	if r.retired {
+		return r.durable(), errClosedShard(id)
 	}
 	state, frozen, durable := r.takeCut()
 	if state == nil {
