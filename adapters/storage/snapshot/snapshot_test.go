@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -77,27 +78,51 @@ func TestChecker(t *testing.T) {
 	}
 }
 
-// shelf counts what a set of kept snapshots removed.
-type shelf struct{ removed map[uint64]int }
+// shelf counts what a set of kept snapshots removed; a timer's goroutine may do that.
+type shelf struct {
+	mu struct {
+		sync.Mutex
+		removed map[uint64]int
+	}
+}
+
+func newShelf() *shelf {
+	f := &shelf{}
+	f.mu.removed = map[uint64]int{}
+	return f
+}
+
+func (f *shelf) remove(index uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mu.removed[index]++
+}
+
+// removed returns how often the snapshot was removed.
+func (f *shelf) removed(index uint64) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.mu.removed[index]
+}
 
 func (f *shelf) add(k *Kept, index uint64) []byte {
 	m := manifestAt(index)
 	k.Add(m, outbound.AppliedState{Index: index}, Source{
 		Open:   func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader([]byte("data"))), nil },
-		Remove: func() { f.removed[index]++ },
+		Remove: func() { f.remove(index) },
 	})
 	return m.Encode()
 }
 
 func TestKeptIsBounded(t *testing.T) {
-	k, f := NewKept(), &shelf{removed: map[uint64]int{}}
+	k, f := NewKept(), newShelf()
 	first, second := f.add(k, 1), f.add(k, 2)
 	reading, err := k.Open(3, first)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := k.MakeRoom(3); err != nil || f.removed[2] != 1 || f.removed[1] != 0 {
-		t.Fatalf("MakeRoom=%v, removed %v, want the one that nobody reads", err, f.removed)
+	if err := k.MakeRoom(3); err != nil || f.removed(2) != 1 || f.removed(1) != 0 {
+		t.Fatalf("MakeRoom=%v, removed 1: %d, 2: %d, want only the second, that nobody reads", err, f.removed(1), f.removed(2))
 	}
 	if _, err := k.Open(3, second); fault.KindOf(err) != fault.NotFound {
 		t.Fatalf("Open of a removed one: %v, want NotFound", err)
@@ -110,8 +135,8 @@ func TestKeptIsBounded(t *testing.T) {
 		t.Fatalf("MakeRoom while all are read: %v, want Exhausted", err)
 	}
 	k.Release(3)
-	if f.removed[1] != 0 || f.removed[4] != 0 {
-		t.Fatalf("removed under readers: %v", f.removed)
+	if f.removed(1) != 0 || f.removed(4) != 0 {
+		t.Fatalf("removed under readers: 1: %d, 4: %d", f.removed(1), f.removed(4))
 	}
 	text, err := io.ReadAll(reading)
 	if err != nil || string(text) != "data" {
@@ -128,15 +153,15 @@ func TestKeptIsBounded(t *testing.T) {
 	}
 	f.add(k, 5) // After Close nothing is kept.
 	for _, index := range []uint64{1, 2, 4, 5} {
-		if f.removed[index] != 1 {
-			t.Errorf("snapshot %d was removed %d times, want once", index, f.removed[index])
+		if f.removed(index) != 1 {
+			t.Errorf("snapshot %d was removed %d times, want once", index, f.removed(index))
 		}
 	}
 }
 
 func TestKeptExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k, f := NewKept(), &shelf{removed: map[uint64]int{}}
+		k, f := NewKept(), newShelf()
 		defer k.Close()
 		manifest := f.add(k, 1)
 		wait := func(parts int) {
@@ -154,18 +179,18 @@ func TestKeptExpires(t *testing.T) {
 			t.Fatal(err)
 		}
 		wait(9)
-		if f.removed[1] != 0 {
+		if f.removed(1) != 0 {
 			t.Fatal("removed while it was read")
 		}
 		if err := reading.Close(); err != nil {
 			t.Fatal(err)
 		}
 		wait(3)
-		if f.removed[1] != 0 {
+		if f.removed(1) != 0 {
 			t.Fatal("removed before it was unused for long enough")
 		}
 		wait(2)
-		if f.removed[1] != 1 {
+		if f.removed(1) != 1 {
 			t.Fatal("kept although nobody used it")
 		}
 		if _, ok := k.At(shard.ID(3), 1); ok {
