@@ -79,7 +79,7 @@ func NewNode(ctx context.Context, c Config, logger zerolog.Logger) (_ *Node, err
 		return nil, err
 	}
 	n.serveMaintenance(machine, clock, metrics)
-	return n, n.serveClients(c, placement, clock, metrics)
+	return n, n.serveClients(c, placement, machine, clock, metrics)
 }
 
 // Addr returns where the node listens.
@@ -112,7 +112,7 @@ func (n *Node) replicate(ctx context.Context, placement shard.Map, clock *system
 	if err != nil {
 		return nil, err
 	}
-	machine := apply.New(apply.Options{Appender: n.place.storage, Cutter: n.place.storage})
+	machine := apply.New(apply.Options{Appender: n.place.storage, Cutter: n.place.storage, Pinner: n.place.storage})
 	configs := make([]multiraft.ShardConfig, len(shards))
 	for i, id := range shards {
 		if err := n.checkLog(id, states[i]); err != nil {
@@ -170,7 +170,7 @@ func (n *Node) serveMaintenance(machine *apply.StateMachine, clock *system.Clock
 	})
 }
 
-func (n *Node) serveClients(c Config, placement shard.Map, clock *system.Clock, metrics *telemetry.Telemetry) (err error) {
+func (n *Node) serveClients(c Config, placement shard.Map, machine *apply.StateMachine, clock *system.Clock, metrics *telemetry.Telemetry) (err error) {
 	n.recorder = ingest.New(ingest.Options{
 		Shards: placement, Proposer: n.replication, WriteGate: n.place.storage,
 		Clock: clock, Timer: clock, Entropy: system.Entropy{},
@@ -180,12 +180,16 @@ func (n *Node) serveClients(c Config, placement shard.Map, clock *system.Clock, 
 		Partials: n.place.storage, Latest: n.place.storage,
 	}))
 	n.health = health.New(health.Node{ID: c.NodeID, Role: roleEmbedded}, n.replication)
+	ports := httpapi.Ports{Recorder: n.recorder, Latest: queries, Aggregator: queries, Health: n.health}
+	if err := n.administer(&ports, c.NodeID, placement, machine, clock); err != nil {
+		return err
+	}
 	n.server, err = httpapi.New(httpapi.Config{
 		Tokens:   []string{string(c.AuthToken)},
 		Metrics:  metrics.Handler(),
 		Observer: metrics,
 		Logger:   n.logger,
-	}, httpapi.Ports{Recorder: n.recorder, Latest: queries, Aggregator: queries, Health: n.health})
+	}, ports)
 	return err
 }
 

@@ -30,6 +30,7 @@ type sampleStorage interface {
 	outbound.PartialReader
 	outbound.LatestReader
 	outbound.WriteGate
+	outbound.ContentPinner
 }
 
 // place is where a node keeps its data: the directory, or only memory.

@@ -21,6 +21,10 @@ const (
 	RecordTimeoutMax = 4 * time.Second
 	// QueryTimeoutMax is how long a read may take.
 	QueryTimeoutMax = 30 * time.Second
+	// AdminTimeoutDefault is how long an administrative request may take that names no timeout.
+	AdminTimeoutDefault = time.Minute
+	// AdminTimeoutMax bounds the timeout that an administrative request may name.
+	AdminTimeoutMax = 15 * time.Minute
 )
 
 // Defaults of Config, and times that nothing configures.
@@ -36,6 +40,8 @@ const (
 	// query and sending the answer.
 	writeTimeout = readTimeout + QueryTimeoutMax + 15*time.Second
 	idleTimeout  = time.Minute
+	// adminMargin is what sending an administrative answer may take.
+	adminMargin = 15 * time.Second
 )
 
 // NodeLinkPath is where Config.NodeLink is served.
@@ -47,6 +53,15 @@ type Ports struct {
 	Latest     inbound.LatestReader
 	Aggregator inbound.Aggregator
 	Health     inbound.HealthReporter
+	Cluster    inbound.ClusterObserver
+	Membership inbound.MembershipAdmin
+	Storage    inbound.StorageAdmin
+}
+
+// complete reports whether every port is there.
+func (p Ports) complete() bool {
+	return p.Recorder != nil && p.Latest != nil && p.Aggregator != nil && p.Health != nil &&
+		p.Cluster != nil && p.Membership != nil && p.Storage != nil
 }
 
 // Observer hears what the server does. Its methods are called concurrently and must not block.

@@ -129,8 +129,14 @@ func appendHealth(b []byte, h inbound.Health) []byte {
 	b = appendText(b, h.NodeID)
 	b = append(b, `,"role":`...)
 	b = appendText(b, h.Role)
+	if h.Cluster != "" {
+		b = append(b, `,"cluster_id":`...)
+		b = appendText(b, h.Cluster)
+	}
 	b = append(b, `,"shards":`...)
 	b = strconv.AppendInt(b, int64(h.Shards), 10)
+	b = append(b, `,"under_replicated":`...)
+	b = strconv.AppendInt(b, int64(h.UnderReplicated), 10)
 	if len(h.Impeded) > 0 {
 		b = append(b, `,"impeded_shards":[`...)
 		for i, id := range h.Impeded {

@@ -179,6 +179,7 @@ func TestGoldenHealth(t *testing.T) {
 	f(healthy)
 	f(inbound.Health{Status: inbound.Starting, Message: "worker-1 waits to be adopted", NodeID: "worker-1", Role: "worker"})
 	f(inbound.Health{Status: inbound.Degraded, Message: "worker-1 has shards without a leader", NodeID: "worker-1", Role: "worker", Shards: 8, Impeded: []uint32{2, 5}})
+	f(inbound.Health{Status: inbound.Healthy, Message: "worker-1 is operational", NodeID: "worker-1", Role: "worker", Cluster: "c1", Shards: 8, UnderReplicated: 3})
 	f(inbound.Health{Status: inbound.Stopping, Message: "worker-1 is stopping", NodeID: "worker-1", Role: "worker", Shards: 8})
 	for _, target := range []string{"/livez", "/health?verbose=1", "/metrics", "/metrics?name[]=x"} {
 		r := request("GET", target, "")
@@ -228,7 +229,10 @@ func TestGoldenRoutes(t *testing.T) {
 		tr.add(r, "", rg.do(r))
 	}
 	f("GET", "/")
-	f("GET", "/cluster")
+	f("POST", "/cluster")
+	f("GET", "/cluster/nodes")
+	f("GET", "/cluster/nodes/a")
+	f("GET", "/cluster/shards")
 	f("POST", "/write")
 	f("GET", "/metrics/a/b")
 	f("GET", "//metrics")
@@ -257,6 +261,8 @@ func TestHeadAnswersWhereGetDoes(t *testing.T) {
 	rg.health.EXPECT().Health(gomock.Any()).AnyTimes().Return(healthy)
 	rg.latest.EXPECT().Latest(gomock.Any(), gomock.Any()).AnyTimes().Return(sample(t, "a", received, 1), nil)
 	rg.aggregator.EXPECT().Aggregate(gomock.Any(), gomock.Any()).AnyTimes().DoAndReturn(answer(nil))
+	rg.cluster.EXPECT().Overview(gomock.Any()).AnyTimes().Return(inbound.ClusterOverview{}, nil)
+	rg.storage.EXPECT().Verify(gomock.Any()).AnyTimes().Return(inbound.Verification{Equal: true}, nil)
 	server := httptest.NewServer(rg)
 	defer server.Close()
 	for pattern, found := range rg.routes {

@@ -37,6 +37,9 @@ type rig struct {
 	latest     *inboundmock.MockLatestReader
 	aggregator *inboundmock.MockAggregator
 	health     *inboundmock.MockHealthReporter
+	cluster    *inboundmock.MockClusterObserver
+	membership *inboundmock.MockMembershipAdmin
+	storage    *inboundmock.MockStorageAdmin
 	log        *syncBuffer
 }
 
@@ -68,6 +71,9 @@ func newRig(tb testing.TB, change func(*Config)) *rig {
 		latest:     inboundmock.NewMockLatestReader(ctrl),
 		aggregator: inboundmock.NewMockAggregator(ctrl),
 		health:     inboundmock.NewMockHealthReporter(ctrl),
+		cluster:    inboundmock.NewMockClusterObserver(ctrl),
+		membership: inboundmock.NewMockMembershipAdmin(ctrl),
+		storage:    inboundmock.NewMockStorageAdmin(ctrl),
 		log:        &syncBuffer{},
 	}
 	config := Config{
@@ -81,7 +87,10 @@ func newRig(tb testing.TB, change func(*Config)) *rig {
 		change(&config)
 	}
 	var err error
-	rg.Server, err = New(config, Ports{Recorder: rg.recorder, Latest: rg.latest, Aggregator: rg.aggregator, Health: rg.health})
+	rg.Server, err = New(config, Ports{
+		Recorder: rg.recorder, Latest: rg.latest, Aggregator: rg.aggregator, Health: rg.health,
+		Cluster: rg.cluster, Membership: rg.membership, Storage: rg.storage,
+	})
 	if err != nil {
 		tb.Fatal(err)
 	}

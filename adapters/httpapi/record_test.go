@@ -219,7 +219,7 @@ func TestObserverHearsOfRequestsAndSamples(t *testing.T) {
 	rg.stores()
 	rg.do(request("POST", "/metrics", "["+oneSample+","+oneSample+"]"))
 	rg.do(request("BREW", "/no/where", ""))
-	want := "recorded 2; POST /metrics 201 13 bytes; other none 404 175 bytes; "
+	want := "recorded 2; POST /metrics 201 13 bytes; other none 404 185 bytes; "
 	if heard.String() != want {
 		t.Fatalf("heard %q, want %q", heard.String(), want)
 	}

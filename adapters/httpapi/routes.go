@@ -32,6 +32,13 @@ func (s *Server) route() {
 		"/metrics":        {methods: map[string]endpoint{http.MethodGet: s.getMetrics, http.MethodPost: s.postMetrics}, quiet: true},
 		"/metrics/{name}": {methods: map[string]endpoint{http.MethodGet: s.getLatest}},
 		"/aggregate":      {methods: map[string]endpoint{http.MethodGet: s.getAggregate}},
+
+		"/cluster":            {methods: map[string]endpoint{http.MethodGet: s.getCluster}},
+		"/cluster/nodes":      {methods: map[string]endpoint{http.MethodPost: s.postNode}},
+		"/cluster/nodes/{id}": {methods: map[string]endpoint{http.MethodDelete: s.deleteNode}},
+		"/cluster/rebalance":  {methods: map[string]endpoint{http.MethodPost: s.postRebalance}},
+		"/cluster/flush":      {methods: map[string]endpoint{http.MethodPost: s.postFlush}},
+		"/cluster/verify":     {methods: map[string]endpoint{http.MethodGet: s.getVerify}},
 	}
 	// Encoded paths, not cleaned, let a name hold any character: a/b is a%2Fb, and ".." is a name too.
 	s.router = mux.NewRouter().UseEncodedPath().SkipClean(true)
@@ -54,7 +61,7 @@ func (s *Server) match(r *http.Request) (pattern string, found route, vars map[s
 func (rt route) endpoint(x *exchange, method string) (endpoint, error) {
 	if rt.methods == nil {
 		return nil, fault.New(fault.NotFound, "route_not_found",
-			"there is nothing at this path; the paths are /health, /metrics, /metrics/{name} (with / in a name sent as %2F) and /aggregate")
+			"there is nothing at this path; the paths are /health, /metrics, /metrics/{name} (with / in a name sent as %2F), /aggregate and /cluster")
 	}
 	lookup := method
 	if method == http.MethodHead {

@@ -43,7 +43,7 @@ func New(config Config, ports Ports) (*Server, error) {
 	if err := config.fill(); err != nil {
 		return nil, err
 	}
-	if ports.Recorder == nil || ports.Latest == nil || ports.Aggregator == nil || ports.Health == nil {
+	if !ports.complete() {
 		return nil, errors.New("http api: a port is missing")
 	}
 	cache, err := seriescache.New(seriescache.Config{})

@@ -225,7 +225,7 @@ func TestANodeOutsideAnyClusterSaysSo(t *testing.T) {
 	_, err = a.Rebalance(t.Context())
 	wantCode(t, err, "not_adopted")
 	aware := appcluster.NewAwareness(cluster.NodeID{}, view, nil)
-	if len(aware.Impeded(nil)) != 0 || len(aware.UnderReplicated()) != 0 {
+	if aware.Cluster() != "" || len(aware.Impeded(nil)) != 0 || len(aware.UnderReplicated()) != 0 {
 		t.Error("a node outside any cluster knows of shards")
 	}
 }
@@ -249,6 +249,9 @@ func TestANodeKnowsHowTheShardsAre(t *testing.T) {
 		}
 	}
 	check("all well", 0, 0)
+	if got := c.aware.Cluster(); got != c.clusterID {
+		t.Errorf("cluster %q, want %q", got, c.clusterID)
+	}
 	w.nodes[worker1].alive = false
 	w.turns(6)
 	check("one worker gone", 0, 8)

@@ -3,10 +3,13 @@ package cluster
 import (
 	"slices"
 
+	"github.com/raftmetrics/raftmetrics/application/health"
 	"github.com/raftmetrics/raftmetrics/domain/cluster"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 	"github.com/raftmetrics/raftmetrics/ports/outbound"
 )
+
+var _ health.Surroundings = (*Awareness)(nil)
 
 // Awareness is what this node knows, without asking, of how the shards are.
 type Awareness struct {
@@ -20,7 +23,15 @@ func NewAwareness(self cluster.NodeID, view *View, reporter *Reporter) *Awarenes
 	return &Awareness{self: self, view: view, reporter: reporter}
 }
 
-// Impeded returns the shards that cannot be read or written through this node, ascending, given the
+// Cluster implements health.Surroundings.
+func (a *Awareness) Cluster() string {
+	if state := a.view.State(); state != nil {
+		return state.Blueprint().ClusterID
+	}
+	return ""
+}
+
+// Impeded implements health.Surroundings: it returns the shards that cannot be read or written through this node, ascending, given the
 // status of its own replicas: those whose replica here knows no leader, and of the others those that
 // lack a majority or that a node which is cut off does not reach. A replica that is only being brought
 // up here is not asked.
@@ -43,7 +54,7 @@ func (a *Awareness) Impeded(own []outbound.ShardStatus) []shard.ID {
 	return impeded
 }
 
-// UnderReplicated returns the shards with fewer live replicas than wanted, ascending.
+// UnderReplicated implements health.Surroundings: it returns the shards with fewer live replicas than wanted, ascending.
 func (a *Awareness) UnderReplicated() []shard.ID {
 	state := a.view.State()
 	if state == nil {

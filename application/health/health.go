@@ -5,8 +5,10 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 
+	"github.com/raftmetrics/raftmetrics/domain/shard"
 	"github.com/raftmetrics/raftmetrics/ports/inbound"
 	"github.com/raftmetrics/raftmetrics/ports/outbound"
 )
@@ -30,16 +32,47 @@ type Node struct {
 	Role string // embedded, control or worker
 }
 
+// Surroundings is what a member of a cluster knows of the shards around its own. It answers at once.
+type Surroundings interface {
+	// Cluster returns the cluster's id.
+	Cluster() string
+	// Impeded returns the shards that cannot be read or written through this node, ascending, given
+	// the status of its own replicas.
+	Impeded(own []outbound.ShardStatus) []shard.ID
+	// UnderReplicated returns the shards with fewer live replicas than wanted.
+	UnderReplicated() []shard.ID
+}
+
 // Reporter reports a node's health. It is safe for concurrent use.
 type Reporter struct {
 	node   Node
 	shards outbound.ShardObserver
 	phase  atomic.Int32
+	mu     struct {
+		sync.Mutex
+		waiting func() string // nil: the node waits for nobody
+		around  Surroundings  // nil: the node's own replicas are all there is
+	}
 }
 
 // New returns a reporter of a node that is starting.
 func New(node Node, shards outbound.ShardObserver) *Reporter {
 	return &Reporter{node: node, shards: shards}
+}
+
+// Waits tells that the node waits for others before it can begin; why says, at once and in words that
+// follow the node's name, what for. It ends with Joined.
+func (r *Reporter) Waits(why func() string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mu.waiting = why
+}
+
+// Joined tells that the node is a member of a cluster, of which around knows.
+func (r *Reporter) Joined(around Surroundings) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mu.waiting, r.mu.around = nil, around
 }
 
 // Opened tells that every replica of this node is up: from now on the node has started once each of
@@ -53,9 +86,19 @@ func (r *Reporter) Stopping() { r.phase.Store(phaseStopping) }
 func (r *Reporter) Health(context.Context) inbound.Health {
 	statuses := r.shards.Shards()
 	h := inbound.Health{NodeID: r.node.ID, Role: r.node.Role, Shards: len(statuses)}
-	for _, s := range statuses {
-		if !s.Serving {
-			h.Impeded = append(h.Impeded, uint32(s.Shard))
+	r.mu.Lock()
+	waiting, around := r.mu.waiting, r.mu.around
+	r.mu.Unlock()
+	if around != nil {
+		h.Cluster, h.UnderReplicated = around.Cluster(), len(around.UnderReplicated())
+		for _, id := range around.Impeded(statuses) {
+			h.Impeded = append(h.Impeded, uint32(id))
+		}
+	} else {
+		for _, s := range statuses {
+			if !s.Serving {
+				h.Impeded = append(h.Impeded, uint32(s.Shard))
+			}
 		}
 	}
 	if len(h.Impeded) == 0 {
@@ -64,6 +107,8 @@ func (r *Reporter) Health(context.Context) inbound.Health {
 	switch phase := r.phase.Load(); {
 	case phase == phaseStopping:
 		h.Status, h.Message = inbound.Stopping, r.node.ID+" is stopping"
+	case waiting != nil:
+		h.Status, h.Message = inbound.Starting, r.node.ID+" is starting: it "+waiting()
 	case phase == phaseOpening:
 		h.Status, h.Message = inbound.Starting, r.node.ID+" is starting"
 	case phase == phaseElecting:
@@ -71,7 +116,7 @@ func (r *Reporter) Health(context.Context) inbound.Health {
 		h.Message = fmt.Sprintf("%s is starting: %s without a leader yet", r.node.ID, shardList(h.Impeded))
 	case len(h.Impeded) > 0:
 		h.Status = inbound.Degraded
-		h.Message = fmt.Sprintf("%s cannot serve reads or writes of %s: no leader", r.node.ID, shardList(h.Impeded))
+		h.Message = fmt.Sprintf("%s cannot serve reads or writes of %s: no leader is known or reached", r.node.ID, shardList(h.Impeded))
 	default:
 		h.Status, h.Message = inbound.Healthy, r.node.ID+" is operational"
 	}

@@ -58,13 +58,13 @@ func TestLife(t *testing.T) {
 		{"elected", r.Opened, shards(3), inbound.Healthy, "worker-1 is operational", nil},
 		{
 			"lost leaders", func() {}, shards(3, 0, 2), inbound.Degraded,
-			"worker-1 cannot serve reads or writes of shards 0, 2: no leader",
+			"worker-1 cannot serve reads or writes of shards 0, 2: no leader is known or reached",
 			[]uint32{0, 2},
 		},
 		{
 			"lost many", func() {}, shards(20, many...), inbound.Degraded,
 			"worker-1 cannot serve reads or writes of shards " +
-				"0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 and 4 more: no leader", all,
+				"0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 and 4 more: no leader is known or reached", all,
 		},
 		{"back", func() {}, shards(3), inbound.Healthy, "worker-1 is operational", nil},
 		{"stopping", r.Stopping, shards(3), inbound.Stopping, "worker-1 is stopping", nil},
@@ -80,4 +80,47 @@ func TestLife(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", step.name, diff)
 		}
 	}
+}
+
+// around is a cluster of which two shards elsewhere lack replicas, one of them a majority.
+type around struct{}
+
+func (around) Cluster() string { return "c1" }
+
+func (around) Impeded(own []outbound.ShardStatus) []shard.ID {
+	if len(own) > 0 {
+		return nil
+	}
+	return []shard.ID{7}
+}
+
+func (around) UnderReplicated() []shard.ID { return []shard.ID{6, 7} }
+
+func TestAMemberOfACluster(t *testing.T) {
+	var now []outbound.ShardStatus
+	observer := outboundmock.NewMockShardObserver(gomock.NewController(t))
+	observer.EXPECT().Shards().AnyTimes().DoAndReturn(func() []outbound.ShardStatus { return now })
+	r := health.New(health.Node{ID: "worker-1", Role: "worker"}, observer)
+	check := func(want inbound.Health) {
+		t.Helper()
+		want.NodeID, want.Role, want.Shards = "worker-1", "worker", len(now)
+		if diff := cmp.Diff(want, r.Health(t.Context())); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+	r.Waits(func() string { return "waits to be adopted" })
+	check(inbound.Health{Status: inbound.Starting, Message: "worker-1 is starting: it waits to be adopted"})
+	r.Joined(around{})
+	check(inbound.Health{Status: inbound.Starting, Message: "worker-1 is starting", Cluster: "c1", Impeded: []uint32{7}, UnderReplicated: 2})
+	r.Opened()
+	now = shards(2, 1)
+	check(inbound.Health{Status: inbound.Healthy, Message: "worker-1 is operational", Cluster: "c1", UnderReplicated: 2})
+	now = nil
+	check(inbound.Health{
+		Status: inbound.Degraded, Message: "worker-1 cannot serve reads or writes of shard 7: no leader is known or reached",
+		Cluster: "c1", Impeded: []uint32{7}, UnderReplicated: 2,
+	})
+	r.Waits(func() string { return "waits" })
+	r.Stopping()
+	check(inbound.Health{Status: inbound.Stopping, Message: "worker-1 is stopping", Cluster: "c1", Impeded: []uint32{7}, UnderReplicated: 2})
 }

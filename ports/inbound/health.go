@@ -19,8 +19,11 @@ type Health struct {
 	Message string // for people, names the node
 	NodeID  string
 	Role    string   // embedded, control or worker
+	Cluster string   // id of the cluster that took the node in, "" before and on a single node
 	Shards  int      // replicas that this node holds
-	Impeded []uint32 // shards that cannot serve reads or writes now, ascending
+	Impeded []uint32 // shards that cannot be read or written through this node now, ascending
+	// UnderReplicated counts the cluster's shards with fewer live replicas than wanted. They serve.
+	UnderReplicated int
 }
 
 // HealthReporter tells how the node is.

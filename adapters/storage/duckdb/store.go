@@ -25,6 +25,7 @@ var (
 	_ outbound.PartialReader  = (*Store)(nil)
 	_ outbound.LatestReader   = (*Store)(nil)
 	_ outbound.WriteGate      = (*Store)(nil)
+	_ outbound.ContentPinner  = (*Store)(nil)
 )
 
 // Defaults of Options.

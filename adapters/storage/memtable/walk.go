@@ -18,6 +18,7 @@ type Pinned struct {
 	list    catalogue.List
 	columns []column // those of one series in log order
 	durable uint64
+	sorted  bool // columns are by series id
 }
 
 // Durable returns the number of the newest durable generation, as View.Durable does.
@@ -26,10 +27,27 @@ func (p *Pinned) Durable() uint64 { return p.durable }
 // Series returns all series of the shard as of the pin.
 func (p *Pinned) Series() catalogue.List { return p.list }
 
+// Points appends one series' samples in memory to scratch[:0], sorted by time, ties in log order. It is
+// for one goroutine at a time, and not beside Walk.
+func (p *Pinned) Points(id catalogue.SeriesID, scratch []Point) []Point {
+	if !p.sorted {
+		slices.SortStableFunc(p.columns, func(a, b column) int { return cmp.Compare(a.series, b.series) })
+		p.sorted = true
+	}
+	points := scratch[:0]
+	at, _ := slices.BinarySearchFunc(p.columns, id, func(c column, id catalogue.SeriesID) int { return cmp.Compare(c.series, id) })
+	for ; at < len(p.columns) && p.columns[at].series == id; at++ {
+		points = p.columns[at].appendTo(points)
+	}
+	sortPoints(points)
+	return points
+}
+
 // Walk calls use for every series with samples in memory, as of the pin, in the order of their keys,
 // with the samples sorted by time, ties in log order. The points are valid until use returns, whose
 // error ends the walk. It is for one goroutine at a time.
 func (p *Pinned) Walk(use func(id catalogue.SeriesID, series metric.Series, points []Point) error) error {
+	p.sorted = false
 	slices.SortStableFunc(p.columns, func(a, b column) int {
 		if a.series == b.series {
 			return 0
