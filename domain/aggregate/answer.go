@@ -180,7 +180,7 @@ func evaluate(fn Function, p Partial) (Value, error) {
 	v := Value{Function: fn, Null: p.count == 0}
 	switch fn {
 	case Count:
-		return Value{Function: fn, Number: float64(p.count)}, nil
+		return Value{Function: fn, Number: float64(p.Count())}, nil
 	case Min:
 		v.Number = p.min
 	case Max:
@@ -195,7 +195,7 @@ func evaluate(fn Function, p Partial) (Value, error) {
 		}
 		v.Number = sum
 		if fn == Avg {
-			v.Number = sum / float64(p.count)
+			v.Number = sum / float64(p.Count())
 		}
 	}
 	return v, nil

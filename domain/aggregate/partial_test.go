@@ -142,6 +142,70 @@ func TestOverflow(t *testing.T) {
 	}
 }
 
+// TestSumsThatComeBack checks that a sum within the range is found in any order and split, through
+// what adapters send too, however far it goes on the way.
+func TestSumsThatComeBack(t *testing.T) {
+	huge := math.MaxFloat64
+	rapid.Check(t, func(r *rapid.T) {
+		values := rapid.SliceOfN(rapid.SampledFrom([]float64{huge, huge / 2, 1e308, 1, 0.1, -3, 5e-324}), 0, 40).Draw(r, "values")
+		for _, v := range values[:len(values)-len(values)/10] {
+			values = append(values, -v)
+		}
+		values = rapid.Permutation(values).Draw(r, "order")
+		exact, magnitude := newBig(0), newBig(0)
+		for _, v := range values {
+			exact.Add(exact, newBig(v))
+			magnitude.Add(magnitude, newBig(math.Abs(v)))
+		}
+		whole := partialOf(values)
+		merged := mergedOf(r, values)
+		cut := rapid.IntRange(0, len(values)).Draw(r, "cut")
+		var sent aggregate.Partial
+		for _, part := range [][]float64{values[:cut], values[cut:]} {
+			p, err := aggregate.RestorePartial(partialOf(part).Parts())
+			if err != nil {
+				r.Fatal(err)
+			}
+			sent.Merge(p)
+		}
+		limit := newBig(huge)
+		if new(big.Float).Abs(exact).Cmp(limit.Mul(limit, newBig(1-1e-13))) > 0 {
+			return // so near the end that rounding decides
+		}
+		for name, p := range map[string]aggregate.Partial{"whole": whole, "merged": merged, "sent": sent} {
+			sum, err := p.Sum()
+			if err != nil || p.Count() != uint64(len(values)) {
+				r.Fatalf("%s: sum of %v is %v, %v of %d", name, values, sum, err, p.Count())
+			}
+			off := newBig(sum)
+			off.Sub(off, exact).Abs(off)
+			if bound := new(big.Float).Mul(magnitude, newBig(1e-15)); off.Cmp(bound) > 0 {
+				r.Fatalf("%s: sum of %v is %v, off by %v", name, values, sum, off)
+			}
+		}
+	})
+}
+
+func TestASumThatStorageLostStaysLost(t *testing.T) {
+	huge := math.MaxFloat64
+	for _, sum := range []float64{math.Inf(1), math.Inf(-1), math.NaN()} {
+		p, err := aggregate.RestorePartial(aggregate.Parts{Count: 2, Sum: sum, Min: -huge, Max: huge})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Add(-huge)
+		scaled := partialOf([]float64{huge, huge})
+		scaled.Merge(p)
+		p.Merge(partialOf([]float64{-huge, -huge}))
+		p.Add(1)
+		for _, p := range []aggregate.Partial{p, scaled} {
+			if got, err := p.Sum(); !errors.Is(err, aggregate.ErrOverflow) {
+				t.Errorf("with %v: sum %v, %v, want ErrOverflow", sum, got, err)
+			}
+		}
+	}
+}
+
 func TestEmptyPartial(t *testing.T) {
 	var p aggregate.Partial
 	p.Merge(aggregate.Partial{})
@@ -169,6 +233,7 @@ func TestRestorePartial(t *testing.T) {
 		{Count: 1, Min: 1, Max: math.NaN()},
 		{Count: 1, Min: math.Inf(-1), Max: 1},
 		{Count: 1, Min: 1, Max: math.Inf(1)},
+		{Count: 1 << 63, Sum: 1, Min: 1, Max: 1},
 	} {
 		if _, err := aggregate.RestorePartial(bad); fault.KindOf(err) != fault.Corrupt {
 			t.Errorf("RestorePartial(%+v): %v, want Corrupt", bad, err)
