@@ -28,9 +28,9 @@ const (
 	markProposalMax = 5 * time.Second
 	// markRetryWait is the pause before a mark that nobody took is proposed again.
 	markRetryWait = 200 * time.Millisecond
-	// digestWaitMin is what a replica gets at least to answer in; without pressure from the caller's
+	// digestWaitLeast is what a replica gets at least to answer in; without pressure from the caller's
 	// deadline it gets half of what is left.
-	digestWaitMin = 5 * time.Second
+	digestWaitLeast = 5 * time.Second
 )
 
 // InspectorConfig names what an Inspector needs.
@@ -214,7 +214,7 @@ func (i *Inspector) patience(ctx context.Context) time.Duration {
 	if !ok {
 		return time.Hour
 	}
-	return max(digestWaitMin, deadline.Sub(i.Clock.Now())/2)
+	return max(digestWaitLeast, deadline.Sub(i.Clock.Now())/2)
 }
 
 func (i *Inspector) digest(ctx context.Context, node cluster.NodeID, id shard.ID, mark uint64, absent *absentees) (outbound.ReplicaDigest, error) {

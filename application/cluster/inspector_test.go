@@ -227,7 +227,7 @@ func TestFlushNamesTheNodesThatFailed(t *testing.T) {
 	}
 	err := i.Flush(t.Context())
 	wantCode(t, err, "not_flushed")
-	if !errors.Is(err, down) || !slices.Equal(fault.From(err).Details()[0].Value.([]string), []string{"b"}) {
+	if names, ok := fault.From(err).Details()[0].Value.([]string); !ok || !slices.Equal(names, []string{"b"}) || !errors.Is(err, down) {
 		t.Errorf("err=%v, %v", err, fault.From(err).Details())
 	}
 	a.state = nil
