@@ -16,6 +16,10 @@ type Store interface {
 	outbound.PartialReader
 	outbound.LatestReader
 	outbound.WriteGate
+	outbound.ContentPinner
+	outbound.SnapshotMaker
+	outbound.SnapshotInstaller
+	outbound.ShardRemover
 }
 
 // Options are what a case asks of the adapter's configuration.
@@ -71,6 +75,12 @@ func Run(t *testing.T, f Factory) {
 		{"Gate admits small writes", testGate},
 		{"Canceled context", testCancel},
 		{"Queries beside appends and flushes", testConcurrency},
+		{"Snapshots move a shard", testSnapshot},
+		{"Snapshots are kept while they are read", testSnapshotKept},
+		{"Damaged snapshots are refused", testSnapshotDamaged},
+		{"Received snapshots outlive a crash", testSnapshotPending},
+		{"Snapshots beside writes and queries", testSnapshotsBesideQueries},
+		{"Removed shards are empty", testRemove},
 		{"Equal to a dumb reference", testDifferential},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(env{T: t, factory: f}) })

@@ -20,7 +20,7 @@ const digestRowsMax = 1 << 18
 
 // PinContent implements outbound.ContentPinner; the digest is memtable.Digest, as of every adapter.
 func (s *Store) PinContent(id shard.ID) (func(context.Context) ([]byte, error), error) {
-	r, err := s.replica(id)
+	r, err := s.usable(id)
 	if err != nil {
 		return nil, err
 	}
@@ -36,9 +36,6 @@ func (s *Store) PinContent(id shard.ID) (func(context.Context) ([]byte, error), 
 			sums: map[catalogue.SeriesID][sha256.Size]byte{},
 		}
 		if err := d.run(running); err != nil {
-			if isDamage(err) {
-				err = corrupt(id, err)
-			}
 			return nil, fmt.Errorf("sum up shard %d: %w", id, classify(running, err))
 		}
 		return d.sum(), nil
@@ -148,11 +145,21 @@ func (d *digester) extent(ctx context.Context, where string, args []any) (count,
 }
 
 func (d *digester) query(ctx context.Context, text string, args []any, use func(engine.Chunk) error) error {
-	return d.store.queries.with(ctx, func(c *engine.Conn) error {
+	ctx, stop := untilEnded(ctx, []*replica{d.replica})
+	defer stop()
+	return d.store.with(ctx, forQueries, func(ctx context.Context, c *engine.Conn) error {
 		d.replica.file.RLock()
 		defer d.replica.file.RUnlock()
-		return c.Query(ctx, text, args, use)
-	})
+		if d.replica.gone {
+			return errReplaced
+		}
+		err := c.Query(ctx, text, args, use)
+		if isDamage(err) {
+			err = corrupt(d.replica.id, err)
+			d.store.noteDamage(d.replica, err)
+		}
+		return err
+	}, d.replica)
 }
 
 // row adds the next row of the file.

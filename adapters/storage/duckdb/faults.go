@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"syscall"
 
 	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
@@ -40,6 +41,14 @@ func classify(ctx context.Context, err error) error {
 
 // errDiskFull is for writes that meet the end of the disk, which the gate should have kept away.
 var errDiskFull = fault.New(fault.DiskFull, "disk_full", "the disk is full; free some space")
+
+// diskError is err, as errDiskFull where the file system says so.
+func diskError(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return errDiskFull.WithCause(err)
+	}
+	return err
+}
 
 // isDetached reports that a file must be attached again.
 func isDetached(err error) bool {

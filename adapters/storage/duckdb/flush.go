@@ -21,30 +21,35 @@ func (s *Store) Flush(ctx context.Context, id shard.ID) (uint64, error) {
 		return 0, fmt.Errorf("flush shard %d: %w", id, err)
 	}
 	defer end()
-	r, err := s.replica(id)
+	r, err := s.usable(id)
 	if err != nil {
 		return 0, err
 	}
 	r.flush.Lock()
 	defer r.flush.Unlock()
+	if r.retired {
+		return 0, errClosedShard(id)
+	}
 	cut, frozen, durable := r.takeCut()
 	if cut == nil {
 		return durable, nil
 	}
-	err = s.flushes.with(running, func(c *engine.Conn) error {
-		err := r.write(running, c, *cut, frozen)
+	err = s.with(running, forFlushes, func(ctx context.Context, c *engine.Conn) error {
+		err := r.write(ctx, c, *cut, frozen)
 		if isDetached(err) {
 			// The samples are still in memory, to be written again to the file as it was before.
-			err = errors.Join(err, s.reattach(running, c, r))
+			err = errors.Join(err, s.reattach(ctx, c, r))
 		}
-		return err
-	})
-	if err != nil {
 		if isDamage(err) {
 			err = corrupt(id, err)
 		}
-		return durable, fmt.Errorf("flush shard %d: %w", id, classify(running, err))
+		return err
+	}, r)
+	if err != nil {
+		s.noteDamage(r, err)
+		return durable, fmt.Errorf("flush shard %d: %w", id, err)
 	}
+	s.engine.reopenings.Store(0)
 	if len(frozen) > 0 {
 		r.table.Drop(frozen[len(frozen)-1].Last())
 	}

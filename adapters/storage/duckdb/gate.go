@@ -45,6 +45,11 @@ func (s *Store) account(r *replica) {
 // release accounts for memory that a flush gave back, and wakes who waits for it.
 func (s *Store) release(r *replica) {
 	s.account(r)
+	s.wake()
+}
+
+// wake lets those look again who wait for memory.
+func (s *Store) wake() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	close(s.mu.freed)

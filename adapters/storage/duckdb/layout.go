@@ -20,6 +20,12 @@ import (
 //	shards/<n>/CURRENT    the pointer: which generation of the shard's file is valid
 //	shards/<n>/<g>.duckdb the file of generation g
 //	shards/<n>/opening    only while the file is opened: how many openings did not return
+//	shards/<n>/RECEIVED   a snapshot that waits to be installed: its manifest, and the generation that
+//	                      its file has already
+//	shards/<n>/receiving  the file of a snapshot that is being received
+//	shards/<n>/snapshot-<serial>  a copy of the file that other nodes read
+//	shards/<n>/quarantine-<g>/    damaged data, kept until the next quarantine
+//	shards/<n>.destroyed/ a shard that is being removed
 const (
 	shardsFolder = "shards"
 	tempFolder   = "duckdb-temp"
@@ -27,6 +33,12 @@ const (
 	openingName  = "opening"
 	fileSuffix   = ".duckdb"
 	newSuffix    = ".new"
+
+	receivedName     = "RECEIVED"
+	receivingName    = "receiving"
+	pinPrefix        = "snapshot-"
+	quarantinePrefix = "quarantine-"
+	destroyedSuffix  = ".destroyed"
 
 	folderMode = 0o700
 	fileMode   = 0o600
@@ -77,12 +89,15 @@ func (f folder) current() (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	waiting, _, err := f.received()
+	if err != nil {
+		return 0, err
+	}
 	var found uint64
 	for _, e := range entries {
-		number, isFile := strings.CutSuffix(e.Name(), fileSuffix)
-		generation, err := strconv.ParseUint(number, 10, 64)
+		generation, isFile := generationOf(e.Name())
 		switch {
-		case !isFile || err != nil:
+		case !isFile || generation == waiting.generation:
 		case found != 0:
 			return 0, errPointer
 		default:
@@ -95,25 +110,74 @@ func (f folder) current() (uint64, error) {
 	return found, f.point(found)
 }
 
+// generationOf returns the generation whose file has this name.
+func generationOf(name string) (uint64, bool) {
+	number, isFile := strings.CutSuffix(name, fileSuffix)
+	generation, err := strconv.ParseUint(number, 10, 64)
+	return generation, isFile && err == nil
+}
+
+// nextGeneration returns one that no file has had as long as its name could be remembered.
+func (f folder) nextGeneration() (uint64, error) {
+	entries, err := os.ReadDir(f.path)
+	if err != nil {
+		return 0, err
+	}
+	var last uint64
+	for _, e := range entries {
+		generation, _ := generationOf(e.Name())
+		if number, quarantined := strings.CutPrefix(e.Name(), quarantinePrefix); quarantined {
+			generation, _ = strconv.ParseUint(number, 10, 64)
+		}
+		last = max(last, generation)
+	}
+	return last + 1, nil
+}
+
 // point makes generation the valid one, all at once and for good.
 func (f folder) point(generation uint64) error {
 	return f.replace(pointerName, encodePointer(generation))
 }
 
-// clean removes what is not of the valid generation. DuckDB's own write-ahead log goes too: what it
-// holds beyond the file's last checkpoint was never reported durable and comes back from the Raft log,
-// and a damaged one could keep the file from opening, or end the process.
+// clean removes what is neither of the valid generation nor of a received snapshot. DuckDB's own
+// write-ahead log goes too: what it holds beyond the file's last checkpoint was never reported durable
+// and comes back from the Raft log, and a damaged one could keep the file from opening, or end the
+// process.
 func (f folder) clean(generation uint64) error {
+	waiting, ok, err := f.received()
+	if err != nil {
+		return err
+	}
+	if ok && waiting.generation == generation { // It was installed.
+		ok = false
+	}
 	entries, err := os.ReadDir(f.path)
 	if err != nil {
 		return err
 	}
-	keep := strconv.FormatUint(generation, 10) + fileSuffix
 	for _, e := range entries {
-		if name := e.Name(); name != pointerName && name != openingName && name != keep {
+		name := e.Name()
+		owner, isFile := generationOf(name)
+		keep := name == pointerName || name == openingName || strings.HasPrefix(name, quarantinePrefix) ||
+			(isFile && owner == generation) || (ok && (name == receivedName || (isFile && owner == waiting.generation)))
+		if !keep {
 			if err := os.RemoveAll(filepath.Join(f.path, name)); err != nil {
 				return err
 			}
+		}
+	}
+	return syncFolder(f.path)
+}
+
+// dropLog removes DuckDB's own write-ahead log of a generation, for the reason that clean gives.
+func (f folder) dropLog(generation uint64) error {
+	logs, err := filepath.Glob(f.file(generation) + ".*")
+	if err != nil {
+		return err
+	}
+	for _, path := range logs {
+		if err := os.RemoveAll(path); err != nil {
+			return err
 		}
 	}
 	return syncFolder(f.path)

@@ -30,17 +30,12 @@ func (s *Store) Open(ctx context.Context, id shard.ID) (outbound.AppliedState, e
 	if err := s.reserve(id); err != nil {
 		return outbound.AppliedState{}, err
 	}
-	var r *replica
-	var state outbound.AppliedState
-	err = s.flushes.with(running, func(c *engine.Conn) error {
-		r, state, err = s.open(running, c, id)
-		return err
-	})
+	r, state, err := s.bringUp(running, id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
 		delete(s.mu.shards, id)
-		return outbound.AppliedState{}, fmt.Errorf("open shard %d: %w", id, classify(running, err))
+		return outbound.AppliedState{}, fmt.Errorf("open shard %d: %w", id, err)
 	}
 	s.mu.shards[id] = r
 	return state, nil
@@ -56,46 +51,78 @@ func (s *Store) reserve(id shard.ID) error {
 	return nil
 }
 
-func (s *Store) open(ctx context.Context, c *engine.Conn, id shard.ID) (*replica, outbound.AppliedState, error) {
-	f := s.folder(id)
+// bringUp opens the valid file of a shard that is reserved, creating the first one.
+func (s *Store) bringUp(ctx context.Context, id shard.ID) (r *replica, state outbound.AppliedState, err error) {
+	for attempt := 1; ; attempt++ {
+		r = newReplica(id)
+		err = s.with(ctx, forFlushes, func(ctx context.Context, c *engine.Conn) error {
+			state, err = s.openFile(ctx, c, r)
+			return err
+		}, r)
+		if !errors.Is(err, errReplaced) || attempt == attemptsMax {
+			return r, state, err
+		}
+	}
+}
+
+func newReplica(id shard.ID) *replica {
+	r := &replica{id: id}
+	r.ended, r.end = context.WithCancelCause(context.Background())
+	return r
+}
+
+func (r *replica) setGeneration(generation uint64) {
+	r.generation, r.catalog = generation, catalogName(r.id, generation)
+}
+
+func (s *Store) openFile(ctx context.Context, c *engine.Conn, r *replica) (outbound.AppliedState, error) {
+	id, f := r.id, s.folder(r.id)
 	none := outbound.AppliedState{}
 	if err := makeFolder(f.path); err != nil {
-		return nil, none, err
+		return none, err
 	}
 	generation, err := f.current()
 	if errors.Is(err, errPointer) {
-		return nil, none, corrupt(id, err)
+		return none, corrupt(id, err)
 	}
 	if err != nil {
-		return nil, none, fmt.Errorf("read the pointer: %w", err)
+		return none, fmt.Errorf("read the pointer: %w", err)
 	}
 	if generation == 0 {
 		if generation, err = s.create(ctx, c, id); err != nil {
-			return nil, none, fmt.Errorf("create: %w", err)
+			return none, fmt.Errorf("create: %w", err)
 		}
 	}
 	if err := f.clean(generation); err != nil {
-		return nil, none, fmt.Errorf("remove leftovers: %w", err)
+		return none, fmt.Errorf("remove leftovers: %w", err)
 	}
-	r := &replica{id: id, generation: generation, catalog: catalogName(id, generation)}
+	r.setGeneration(generation)
 	state, err := s.attach(ctx, c, r, f)
 	if err != nil {
 		if e := detach(ctx, c, r.catalog); e != nil {
 			err = errors.Join(err, e)
 		}
-		return nil, none, err
+		return none, err
 	}
-	return r, state, nil
+	if err := f.outdate(state.Index); err != nil {
+		return none, fmt.Errorf("remove an old snapshot: %w", err)
+	}
+	return state, nil
 }
 
 func catalogName(id shard.ID, generation uint64) string {
 	return "s" + id.String() + "_" + strconv.FormatUint(generation, 10)
 }
 
-// create makes the first file of a shard. It gets its name only when it is complete.
+// create makes the first file of a shard, or the first after a quarantine. It gets its name only when it
+// is complete.
 func (s *Store) create(ctx context.Context, c *engine.Conn, id shard.ID) (uint64, error) {
-	const first = 1
-	f, catalog := s.folder(id), catalogName(id, first)+"_new"
+	f := s.folder(id)
+	first, err := f.nextGeneration()
+	if err != nil {
+		return 0, err
+	}
+	catalog := catalogName(id, first) + "_new"
 	file := f.file(first)
 	if err := os.RemoveAll(file + newSuffix); err != nil {
 		return 0, err
@@ -103,7 +130,7 @@ func (s *Store) create(ctx context.Context, c *engine.Conn, id shard.ID) (uint64
 	if err := attach(ctx, c, file+newSuffix, catalog, attachOptions); err != nil {
 		return 0, err
 	}
-	err := createTables(ctx, c, catalog, s.options.Cluster, id)
+	err = createTables(ctx, c, catalog, s.options.Cluster, id)
 	if err == nil {
 		err = checkpoint(ctx, c, catalog)
 	}
@@ -138,16 +165,23 @@ func (s *Store) attach(ctx context.Context, c *engine.Conn, r *replica, f folder
 	if e := f.unmarkOpening(); e != nil {
 		return none, errors.Join(err, fmt.Errorf("unmark the opening: %w", e))
 	}
+	if err != nil {
+		return none, asDamage(ctx, r.id, err)
+	}
+	return state, nil
+}
+
+// asDamage makes Corrupt of an error that came while a file was read for the first time, unless it has
+// another reason than the file.
+func asDamage(ctx context.Context, id shard.ID, err error) error {
 	var known *fault.Error
 	switch {
-	case err == nil:
-		return state, nil
-	case ctx.Err() != nil, errors.As(err, &known):
-		return none, err
+	case err == nil, ctx.Err() != nil, errors.As(err, &known):
+		return err
 	case errors.Is(err, errContent), errors.Is(err, errState), !isEnvironment(err):
-		return none, corrupt(r.id, err)
+		return corrupt(id, err)
 	}
-	return none, err
+	return err
 }
 
 func (s *Store) load(ctx context.Context, c *engine.Conn, r *replica, file string) (outbound.AppliedState, error) {

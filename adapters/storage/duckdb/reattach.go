@@ -2,7 +2,10 @@ package duckdb
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 
 	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
 )
@@ -14,15 +17,28 @@ func (s *Store) reattach(ctx context.Context, c *engine.Conn, r *replica) error 
 	r.file.Lock()
 	defer r.file.Unlock()
 	ctx = context.WithoutCancel(ctx)
+	if r.gone {
+		return errReplaced
+	}
 	if _, err := readState(ctx, c, r.catalog); !isDetached(err) {
 		return nil
 	}
-	f := s.folder(r.id)
 	if err := detach(ctx, c, r.catalog); err != nil {
 		return fmt.Errorf("detach shard %d: %w", r.id, err)
 	}
-	if err := f.clean(r.generation); err != nil {
-		return fmt.Errorf("remove leftovers of shard %d: %w", r.id, err)
+	return s.attachAgain(ctx, c, r)
+}
+
+// attachAgain attaches the file of an open shard as of its last complete checkpoint. Nobody may be
+// reading it.
+func (s *Store) attachAgain(ctx context.Context, c *engine.Conn, r *replica) error {
+	ctx = context.WithoutCancel(ctx)
+	f := s.folder(r.id)
+	if err := f.dropLog(r.generation); err != nil {
+		return fmt.Errorf("remove the log of shard %d: %w", r.id, err)
+	}
+	if _, err := os.Stat(f.file(r.generation)); errors.Is(err, fs.ErrNotExist) {
+		return corrupt(r.id, err) // DuckDB would make an empty one.
 	}
 	if err := attach(ctx, c, f.file(r.generation), r.catalog, ""); err != nil {
 		return fmt.Errorf("attach shard %d again: %w", r.id, err)

@@ -10,8 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
 	"github.com/raftmetrics/raftmetrics/adapters/storage/memtable"
+	"github.com/raftmetrics/raftmetrics/adapters/storage/snapshot"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 	"github.com/raftmetrics/raftmetrics/ports/outbound"
@@ -26,6 +26,10 @@ var (
 	_ outbound.LatestReader   = (*Store)(nil)
 	_ outbound.WriteGate      = (*Store)(nil)
 	_ outbound.ContentPinner  = (*Store)(nil)
+
+	_ outbound.SnapshotMaker     = (*Store)(nil)
+	_ outbound.SnapshotInstaller = (*Store)(nil)
+	_ outbound.ShardRemover      = (*Store)(nil)
 )
 
 // Defaults of Options.
@@ -63,6 +67,13 @@ type Options struct {
 	Disk DiskGauge
 	// DiskFreeBytesMin is the low-water mark below which writes are refused.
 	DiskFreeBytesMin int64
+	// Damaged is told, once, of each open shard whose file turns out to be damaged: found by a query, a
+	// flush or a snapshot, or the cause of a fatal error of DuckDB. That shard refuses everything but
+	// Append and Cut from then on, as Corrupt, until it has been quarantined and opened again. Damaged is
+	// called with locks held: it must return at once and not call the store. nil means nobody.
+	Damaged func(id shard.ID, err error)
+
+	settings func() []string // of the next start of DuckDB, for tests
 }
 
 func (o Options) withDefaults() Options {
@@ -72,6 +83,12 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.Threads, ThreadsDefault)
 	setDefault(&o.QueriesMax, 2*o.Threads)
 	setDefault(&o.DiskFreeBytesMin, DiskFreeBytesMinDefault)
+	if o.Damaged == nil {
+		o.Damaged = func(shard.ID, error) {}
+	}
+	if o.settings == nil {
+		o.settings = func() []string { return nil }
+	}
 	if o.Disk == nil {
 		o.Disk = fileSystem{path: o.Directory}
 	}
@@ -86,21 +103,26 @@ func setDefault[T int | int64](v *T, to T) {
 
 // Store keeps shards: recent samples in memory, flushed ones in one file a shard. Close ends it.
 type Store struct {
-	options  Options
-	instance *engine.Instance
-	queries  *pool
-	flushes  *pool
-	bytes    atomic.Int64 // samples in memory, all shards
-	active   atomic.Int64 // of these the ones that a cut would freeze
+	options Options
+	kept    *snapshot.Kept
+	serial  atomic.Uint64 // tells temporary names apart
+	bytes   atomic.Int64  // samples in memory, all shards
+	active  atomic.Int64  // of these the ones that a cut would freeze
 
 	closing context.Context //nolint:containedctx // ends when Close begins, so that statements stop
 	close   context.CancelCauseFunc
 	running sync.WaitGroup // statements between begin and its end
 
+	engine struct {
+		sync.RWMutex // read-locked by whatever uses a connection; taken after flush, before file
+		session      *session
+		failed       error // why there is no session any more
+		reopenings   atomic.Int32
+	}
 	mu struct {
 		sync.RWMutex
 		closed bool
-		shards map[shard.ID]*replica // nil while opening
+		shards map[shard.ID]*replica // nil while opening or being removed
 		freed  chan struct{}         // closed and replaced when memory becomes free
 	}
 }
@@ -113,16 +135,24 @@ type replica struct {
 	table      *memtable.Table
 	stored     atomic.Bool // the file may hold samples
 
+	ended     context.Context //nolint:containedctx // ends when the replica is taken away, so that its statements stop
+	end       context.CancelCauseFunc
+	damage    atomic.Pointer[fault.Error] // why nothing is read or flushed any more, or nil
+	snapshots sync.Mutex                  // held while one is made; taken before flush
+	receiving atomic.Bool                 // a snapshot is being received
+
 	// file is read-locked by statements that read the file, in ascending order of the shards, and
-	// locked to attach it anew. Taken after flush, before mu.
+	// locked to attach it anew or for good. Taken after flush, before mu.
 	file sync.RWMutex
+	gone bool // the file is not attached any more; guarded by file
 
 	accounted struct { // what the store's sums hold of this shard
 		sync.Mutex
 		memtable.Usage
 	}
-	flush sync.Mutex // held during a flush; taken first
-	mu    struct {
+	flush   sync.Mutex // held during a flush and while the replica is replaced; taken first
+	retired bool       // the shard was closed or replaced; guarded by flush
+	mu      struct {
 		sync.Mutex
 		cut     *outbound.AppliedState // the newest state that is cut and not durable, or nil
 		durable uint64
@@ -140,6 +170,9 @@ func New(options Options) (*Store, error) {
 		return nil, fmt.Errorf("find the data directory: %w", err)
 	}
 	o.Directory = directory
+	if err := removeDestroyed(filepath.Join(directory, shardsFolder)); err != nil {
+		return nil, err
+	}
 	shards, temp := filepath.Join(directory, shardsFolder), filepath.Join(directory, tempFolder)
 	if err := os.RemoveAll(temp); err != nil {
 		return nil, fmt.Errorf("empty the temporary directory: %w", err)
@@ -149,17 +182,12 @@ func New(options Options) (*Store, error) {
 			return nil, err
 		}
 	}
-	instance, err := engine.Open(engine.Options{
-		Directory: shards, TempDirectory: temp, TempBytesMax: o.TempBytesMax,
-		MemoryBytesMax: o.MemoryBytesMax, Threads: o.Threads,
-	})
+	e, err := newSession(o)
 	if err != nil {
-		return nil, fmt.Errorf("start duckdb: %w", err)
+		return nil, err
 	}
-	s := &Store{
-		options: o, instance: instance,
-		queries: newPool(instance, o.QueriesMax), flushes: newPool(instance, flushesMax),
-	}
+	s := &Store{options: o, kept: snapshot.NewKept()}
+	s.engine.session = e
 	s.closing, s.close = context.WithCancelCause(context.Background())
 	s.mu.shards = map[shard.ID]*replica{}
 	s.mu.freed = make(chan struct{})
@@ -178,9 +206,12 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	s.close(errClosed)
 	s.running.Wait()
-	s.queries.close()
-	s.flushes.close()
-	s.instance.Close()
+	s.kept.Close()
+	s.engine.Lock()
+	defer s.engine.Unlock()
+	if s.engine.session != nil {
+		s.engine.session.close()
+	}
 	return nil
 }
 
@@ -204,6 +235,31 @@ func (s *Store) begin(ctx context.Context) (running context.Context, end func(),
 	}, nil
 }
 
+// usable returns an open shard that is not known to be damaged.
+func (s *Store) usable(id shard.ID) (*replica, error) {
+	r, err := s.replica(id)
+	if err != nil {
+		return nil, err
+	}
+	if damage := r.damage.Load(); damage != nil {
+		return nil, damage
+	}
+	return r, nil
+}
+
+// open returns the shards that are open and not known to be damaged.
+func (s *Store) open() []*replica {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var all []*replica
+	for _, r := range s.mu.shards {
+		if r != nil && r.damage.Load() == nil {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
 // replica returns an open shard.
 func (s *Store) replica(id shard.ID) (*replica, error) {
 	s.mu.RLock()
@@ -211,7 +267,11 @@ func (s *Store) replica(id shard.ID) (*replica, error) {
 	if r := s.mu.shards[id]; r != nil {
 		return r, nil
 	}
-	return nil, fault.Newf(fault.Unavailable, "shard_closed", "shard %d is not open on this node", id)
+	return nil, errClosedShard(id)
+}
+
+func errClosedShard(id shard.ID) error {
+	return fault.Newf(fault.Unavailable, "shard_closed", "shard %d is not open on this node", id)
 }
 
 // Append implements outbound.SampleAppender.

@@ -20,9 +20,20 @@ type Conn struct {
 	statements statements
 }
 
+// ErrRefused is what a call returns, with the instance's fatal error, that was not even begun because of
+// that error.
+var ErrRefused = errors.New("the instance failed before")
+
+func (i *Instance) refusal() error {
+	if err := i.Fatal(); err != nil {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return nil
+}
+
 // Connect opens a connection.
 func (i *Instance) Connect() (*Conn, error) {
-	if err := i.Fatal(); err != nil {
+	if err := i.refusal(); err != nil {
 		return nil, err
 	}
 	c := &Conn{instance: i}
@@ -40,12 +51,15 @@ func (c *Conn) Close() {
 	mapping.Disconnect(&c.conn)
 }
 
+// Forget drops the prepared statements that are kept, which hold on to files that are detached.
+func (c *Conn) Forget() { c.statements.clear() }
+
 // guard runs call, interrupting it when ctx ends; the end of ctx then is the error.
 func (c *Conn) guard(ctx context.Context, call func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := c.instance.Fatal(); err != nil {
+	if err := c.instance.refusal(); err != nil {
 		return err
 	}
 	returned, stopped := make(chan struct{}), make(chan struct{})

@@ -4,6 +4,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -11,7 +12,7 @@ import (
 	"github.com/duckdb/duckdb-go/v2/mapping"
 )
 
-// Options say what an instance may use. All of them are needed.
+// Options say what an instance may use. All but Settings are needed.
 type Options struct {
 	// Directory holds every database file that may be attached; nothing outside it can be reached.
 	Directory string
@@ -23,13 +24,15 @@ type Options struct {
 	MemoryBytesMax int64
 	// Threads is how many threads work on statements.
 	Threads int
+	// Settings are further SET statements, run before the configuration is locked; they may be nil.
+	Settings []string
 }
 
 // settings are the statements that close an instance: no file outside the directory, no extension, no
 // change of configuration afterwards. They are statements because the configuration object that an
 // instance is opened with takes no lists. disabled_filesystems is left alone: with it a checkpoint fails.
 func (o Options) settings() []string {
-	return []string{
+	return append(slices.Clip(o.Settings), []string{
 		"SET threads = " + strconv.Itoa(o.Threads),
 		"SET memory_limit = " + QuoteText(strconv.FormatInt(o.MemoryBytesMax, 10)+"B"),
 		"SET temp_directory = " + QuoteText(o.TempDirectory),
@@ -41,7 +44,7 @@ func (o Options) settings() []string {
 		"SET allowed_directories = [" + QuoteText(o.Directory) + "]",
 		"SET enable_external_access = false",
 		"SET lock_configuration = true",
-	}
+	}...)
 }
 
 // Instance is one DuckDB with an in-memory main database, to which files are attached.
