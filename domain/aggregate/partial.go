@@ -87,7 +87,7 @@ func (p *Partial) Add(v float64) {
 	p.max = max(p.max, v)
 	sum, err := twoSum(p.hi, v)
 	lo := p.lo + err
-	if lo != lo { //nolint:staticcheck // NaN: the sum left the range
+	if lo != lo { // NaN: the sum left the range
 		p.widen(v, 0)
 		return
 	}
@@ -149,7 +149,7 @@ func (p *Partial) Merge(o Partial) {
 	}
 	sum, err := twoSum(p.hi, o.hi)
 	lo := p.lo + (err + o.lo)
-	if lo != lo { //nolint:staticcheck // NaN: the sum left the range
+	if lo != lo { // NaN: the sum left the range
 		p.widen(o.hi, o.lo)
 		return
 	}
@@ -172,7 +172,7 @@ func (p *Partial) mergeScaled(o Partial) {
 	p.addScaled(o.hi, o.lo)
 }
 
-func isFinite(v float64) bool { return v-v == 0 } //nolint:staticcheck // NaN for what is not finite
+func isFinite(v float64) bool { return v-v == 0 }
 
 // twoSum returns a+b rounded, and the exact error of that rounding (Dekker 1971, Knuth TAOCP 2, 4.2.2).
 func twoSum(a, b float64) (sum, err float64) {
