@@ -317,3 +317,72 @@ func TestASingleNodeIsACluster(t *testing.T) {
 type observed []outbound.ShardStatus
 
 func (o observed) Shards() []outbound.ShardStatus { return o }
+
+// contested is a node whose proposals meet an answer that its view did not foresee.
+type contested struct {
+	*paperNode
+	answer error
+}
+
+func (c contested) ProposeMeta(context.Context, []byte) ([]byte, error) { return nil, c.answer }
+
+func (c contested) ProposeMetaAt(context.Context, cluster.NodeID, []byte) ([]byte, error) {
+	return nil, c.answer
+}
+
+func (c contested) admin() *appcluster.Admin {
+	n := c.paperNode
+	route := appcluster.NewMetaRoute(appcluster.MetaRouteConfig{
+		Self: n.node().ID(), View: n.view, Meta: c, Reports: n.director, Peers: c, Timer: n,
+	})
+	return appcluster.NewAdmin(route, n.recruiter, appcluster.RepairAfterDefault)
+}
+
+func TestWhatTheViewDidNotKnow(t *testing.T) {
+	w := trio(t)
+	w.start(worker3, cluster.Worker)
+	n := w.nodes[worker1]
+	gone := contested{n, fault.New(fault.NotFound, "unknown_node", "gone")}
+	if r, err := gone.admin().RemoveNode(t.Context(), mustID(t, "worker-2")); err != nil || !r.Gone {
+		t.Errorf("a node that is gone: %+v, %v", r, err)
+	}
+	refused := contested{n, fault.New(fault.Conflict, "placement_changed", "another was first")}
+	if r, err := refused.admin().RemoveNode(t.Context(), mustID(t, "worker-2")); err != nil || r.Gone {
+		t.Errorf("a node that holds replicas: %+v, %v", r, err)
+	}
+	_, err := refused.admin().AddNode(t.Context(), worker3)
+	wantCode(t, err, "placement_changed")
+	doubtful := contested{n, outbound.ErrAmbiguous}
+	_, err = doubtful.admin().AddNode(t.Context(), worker3)
+	wantCode(t, err, "outcome_unknown")
+	_, err = doubtful.admin().RemoveNode(t.Context(), mustID(t, "worker-2"))
+	wantCode(t, err, "outcome_unknown")
+	if _, err := n.admin.AddNode(t.Context(), worker3); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := refused.admin().Rebalance(t.Context()); err != nil || len(r.Moves) != 0 {
+		t.Errorf("moves that another began: %+v, %v", r, err)
+	}
+	_, err = doubtful.admin().Rebalance(t.Context())
+	wantCode(t, err, "outcome_unknown")
+}
+
+// slow is a node that does not learn of what it has proposed.
+type slow struct{ *paperNode }
+
+func (s slow) ProposeMetaAt(ctx context.Context, to cluster.NodeID, command []byte) ([]byte, error) {
+	return s.w.nodes[address(to)].ProposeMeta(ctx, command)
+}
+
+func TestAMemberThatIsNotSeenYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := trio(t)
+		w.start(worker3, cluster.Worker)
+		n := w.nodes[worker1]
+		route := appcluster.NewMetaRoute(appcluster.MetaRouteConfig{
+			Self: n.node().ID(), View: n.view, Meta: n, Reports: n.director, Peers: slow{n}, Timer: n,
+		})
+		_, err := appcluster.NewAdmin(route, n.recruiter, appcluster.RepairAfterDefault).AddNode(t.Context(), worker3)
+		wantCode(t, err, "join_unseen")
+	})
+}
