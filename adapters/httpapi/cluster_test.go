@@ -153,3 +153,37 @@ func TestAdministrationFails(t *testing.T) {
 		t.Errorf("DELETE: %d", w.Code)
 	}
 }
+
+// TestLongAdministrationKeepsItsConnection checks that the deadlines of a connection, which are made for
+// queries, give way to what an administrative request may take.
+func TestLongAdministrationKeepsItsConnection(t *testing.T) {
+	serve(t, nil, func(t *testing.T, s *served) {
+		t.Helper()
+		var takes time.Duration
+		work := func(ctx context.Context) error {
+			select {
+			case <-time.After(takes):
+				return nil
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		s.storage.EXPECT().Flush(gomock.Any()).AnyTimes().DoAndReturn(work)
+		s.storage.EXPECT().Verify(gomock.Any()).AnyTimes().DoAndReturn(func(ctx context.Context) (inbound.Verification, error) {
+			return inbound.Verification{Equal: true}, work(ctx)
+		})
+		f := func(method, path string, work time.Duration, want int) {
+			t.Helper()
+			takes = work
+			if status, text := s.do(t, method, path, ""); status != want {
+				t.Errorf("%s %s for %v: %d %s, want %d", method, path, work, status, text, want)
+			}
+		}
+		f("GET", "/cluster/verify", AdminTimeoutDefault-time.Second, http.StatusOK)
+		f("GET", "/cluster/verify", AdminTimeoutDefault+time.Second, http.StatusGatewayTimeout)
+		f("POST", "/cluster/flush", AdminTimeoutDefault-time.Second, http.StatusOK)
+		f("GET", "/cluster/verify?timeout=15m", AdminTimeoutMax-time.Second, http.StatusOK)
+		f("POST", "/cluster/flush?timeout=15m", AdminTimeoutMax+time.Second, http.StatusGatewayTimeout)
+		f("GET", "/cluster/verify?timeout=1s", 2*time.Second, http.StatusGatewayTimeout)
+	})
+}
