@@ -130,12 +130,9 @@ func admin(x *exchange, r *http.Request) (context.Context, context.CancelFunc, e
 	}
 	timeout = min(timeout, AdminTimeoutMax)
 	if timeout > QueryTimeoutMax {
-		// The connection's deadlines are made for queries. Where they cannot be moved, as in a test
-		// without a connection, there are none.
-		deadline := time.Now().Add(timeout + adminMargin)
-		control := http.NewResponseController(x)
-		_ = control.SetReadDeadline(deadline)
-		_ = control.SetWriteDeadline(deadline)
+		// The connection's deadline is made for queries. Where it cannot be moved, as in a test
+		// without a connection, there is none.
+		_ = http.NewResponseController(x).SetWriteDeadline(time.Now().Add(timeout + adminMargin))
 	}
 	ctx, cancel := bounded(r, timeout, AdminTimeoutMax)
 	return ctx, cancel, nil

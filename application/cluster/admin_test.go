@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -173,10 +174,17 @@ func TestANodeIsDrainedAndGoes(t *testing.T) {
 	if _, member := w.newest().Node(id); member {
 		t.Fatal("the node is a member still")
 	}
+	if got := w.nodes[worker2].aware.Refusal(); !strings.Contains(got, "worker-2") {
+		t.Errorf("the node that is gone knows %q", got)
+	}
 	// It can come back, by its own record a member.
 	added, err := a.AddNode(t.Context(), worker2)
 	if err != nil || !added.New {
 		t.Fatalf("added again: %+v, %v", added, err)
+	}
+	w.quiet()
+	if got := w.nodes[worker2].aware.Refusal(); got != "" {
+		t.Errorf("the node that is back knows %q", got)
 	}
 }
 

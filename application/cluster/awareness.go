@@ -31,6 +31,9 @@ func (a *Awareness) Cluster() string {
 	return ""
 }
 
+// Refusal implements health.Surroundings.
+func (a *Awareness) Refusal() string { return a.reporter.Refusal() }
+
 // Impeded implements health.Surroundings: it returns the shards that cannot be read or written through this node, ascending, given the
 // status of its own replicas: those whose replica here knows no leader, and of the others those that
 // lack a majority or that a node which is cut off does not reach. A replica that is only being brought

@@ -44,6 +44,7 @@ type Reporter struct {
 		sync.Mutex
 		silent  []cluster.NodeID // by the leader's last word
 		unheard int              // rounds in a row in which no other node answered
+		refusal string           // why the leader does not know this node, "" while it does
 	}
 }
 
@@ -102,7 +103,8 @@ func (r *Reporter) Round(ctx context.Context) error {
 		}
 		if err != nil {
 			errs = append(errs, err)
-			if fault.KindOf(err) == fault.Conflict {
+			if kind := fault.KindOf(err); kind == fault.Conflict || kind == fault.NotFound {
+				r.refused(fault.From(err).Message())
 				break
 			}
 			continue
@@ -118,6 +120,20 @@ func (r *Reporter) Round(ctx context.Context) error {
 func isAnswer(err error) bool {
 	return err == nil || errors.Is(err, outbound.ErrNotProposed) ||
 		fault.KindOf(err) == fault.NotFound || fault.KindOf(err) == fault.Conflict
+}
+
+func (r *Reporter) refused(why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mu.refusal = why
+}
+
+// Refusal returns why the meta group's leader does not take this node for a member, in the words of its
+// last answer, or "".
+func (r *Reporter) Refusal() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.mu.refusal
 }
 
 func (r *Reporter) heard(anyone bool) {
@@ -175,7 +191,7 @@ func metaNodes(state *cluster.State) []cluster.NodeID {
 
 func (r *Reporter) learn(reply outbound.ReportReply) error {
 	r.mu.Lock()
-	r.mu.silent = reply.Silent
+	r.mu.silent, r.mu.refusal = reply.Silent, ""
 	r.mu.Unlock()
 	if reply.State == nil {
 		return nil

@@ -36,6 +36,8 @@ type Node struct {
 type Surroundings interface {
 	// Cluster returns the cluster's id.
 	Cluster() string
+	// Refusal returns why the cluster does not take this node for a member any more, or "".
+	Refusal() string
 	// Impeded returns the shards that cannot be read or written through this node, ascending, given
 	// the status of its own replicas.
 	Impeded(own []outbound.ShardStatus) []shard.ID
@@ -89,7 +91,9 @@ func (r *Reporter) Health(context.Context) inbound.Health {
 	r.mu.Lock()
 	waiting, around := r.mu.waiting, r.mu.around
 	r.mu.Unlock()
+	refusal := ""
 	if around != nil {
+		refusal = around.Refusal()
 		h.Cluster, h.UnderReplicated = around.Cluster(), len(around.UnderReplicated())
 		for _, id := range around.Impeded(statuses) {
 			h.Impeded = append(h.Impeded, uint32(id))
@@ -114,6 +118,8 @@ func (r *Reporter) Health(context.Context) inbound.Health {
 	case phase == phaseElecting:
 		h.Status = inbound.Starting
 		h.Message = fmt.Sprintf("%s is starting: %s without a leader yet", r.node.ID, shardList(h.Impeded))
+	case refusal != "":
+		h.Status, h.Message = inbound.Degraded, r.node.ID+" is no member of its cluster now: "+refusal
 	case len(h.Impeded) > 0:
 		h.Status = inbound.Degraded
 		h.Message = fmt.Sprintf("%s cannot serve reads or writes of %s: no leader is known or reached", r.node.ID, shardList(h.Impeded))

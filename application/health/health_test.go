@@ -83,9 +83,11 @@ func TestLife(t *testing.T) {
 }
 
 // around is a cluster of which two shards elsewhere lack replicas, one of them a majority.
-type around struct{}
+type around struct{ refusal string }
 
 func (around) Cluster() string { return "c1" }
+
+func (a around) Refusal() string { return a.refusal }
 
 func (around) Impeded(own []outbound.ShardStatus) []shard.ID {
 	if len(own) > 0 {
@@ -118,6 +120,11 @@ func TestAMemberOfACluster(t *testing.T) {
 	now = nil
 	check(inbound.Health{
 		Status: inbound.Degraded, Message: "worker-1 cannot serve reads or writes of shard 7: no leader is known or reached",
+		Cluster: "c1", Impeded: []uint32{7}, UnderReplicated: 2,
+	})
+	r.Joined(around{refusal: "the cluster has no node worker-1"})
+	check(inbound.Health{
+		Status: inbound.Degraded, Message: "worker-1 is no member of its cluster now: the cluster has no node worker-1",
 		Cluster: "c1", Impeded: []uint32{7}, UnderReplicated: 2,
 	})
 	r.Waits(func() string { return "waits" })
