@@ -17,13 +17,18 @@ import (
 	"github.com/raftmetrics/raftmetrics/ports/outbound"
 )
 
-// writerDirectory is the variable that makes this test's binary the process that is killed.
-const writerDirectory = "RAFTMETRICS_TEST_WRITER_DIRECTORY"
+// The variables that make this test's binary the process that is killed.
+const (
+	writerDirectory    = "RAFTMETRICS_TEST_WRITER_DIRECTORY"
+	installerDirectory = "RAFTMETRICS_TEST_INSTALLER_DIRECTORY"
+)
 
 func TestMain(m *testing.M) {
-	if directory := os.Getenv(writerDirectory); directory != "" {
-		fmt.Fprintln(os.Stderr, write(directory))
-		os.Exit(1)
+	for variable, run := range map[string]func(string) error{writerDirectory: write, installerDirectory: installs} {
+		if directory := os.Getenv(variable); directory != "" {
+			fmt.Fprintln(os.Stderr, run(directory))
+			os.Exit(1)
+		}
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -65,7 +70,7 @@ func TestKilled(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	n := newNode(t, duckdb.Options{})
 	for range 12 {
-		told := killed(t, n.options.Directory, 1+random.IntN(4), time.Duration(random.IntN(60_000))*time.Microsecond)
+		told := killed(t, writerDirectory, n.options.Directory, 1+random.IntN(4), time.Duration(random.IntN(60_000))*time.Microsecond)
 		s := start(t, n)
 		state := open(t, s, 0)
 		if state.Index < told || string(state.Machine) != machineOf(state.Index) {
@@ -87,12 +92,12 @@ func machineOf(index uint64) string {
 	return strconv.FormatUint(index, 10)
 }
 
-// killed runs a writer until it has told lines indexes and then for a while, and returns the last
+// killed runs the process that variable asks for until it has told lines indexes and then for a while, and returns the last
 // index that it told before it was killed.
-func killed(t *testing.T, directory string, lines int, later time.Duration) (told uint64) {
+func killed(t *testing.T, variable, directory string, lines int, later time.Duration) (told uint64) {
 	t.Helper()
 	child := exec.CommandContext(t.Context(), os.Args[0])
-	child.Env = append(os.Environ(), writerDirectory+"="+directory)
+	child.Env = append(os.Environ(), variable+"="+directory)
 	child.Stderr = os.Stderr
 	out, err := child.StdoutPipe()
 	if err != nil {

@@ -56,10 +56,18 @@ func isDetached(err error) bool {
 	return errors.As(err, &e) && e.IsDetached()
 }
 
-// isDamage reports that DuckDB read something that fails its check.
+// isLostWrite reports that the disk did not take what the system had accepted. What is read of the file
+// then may be what memory has and the disk has not.
+func isLostWrite(err error) bool {
+	var e *engine.Error
+	return errors.As(err, &e) && !e.IsFatal() && strings.Contains(e.Error(), "fsync")
+}
+
+// isDamage reports that DuckDB read something that fails its check. A fatal error is not of one file, for
+// whatever runs gets it; Store.with tells whose it is.
 func isDamage(err error) bool {
 	var e *engine.Error
-	if !errors.As(err, &e) {
+	if !errors.As(err, &e) || e.IsFatal() {
 		return false
 	}
 	for _, sign := range []string{"Corrupt", "checksum", "Serialization Error", "not a valid DuckDB"} {

@@ -36,7 +36,10 @@ func (s *Store) Flush(ctx context.Context, id shard.ID) (uint64, error) {
 	}
 	err = s.with(running, forFlushes, func(ctx context.Context, c *engine.Conn) error {
 		err := r.write(ctx, c, *cut, frozen)
-		if isDetached(err) {
+		switch {
+		case isLostWrite(err):
+			err = corrupt(id, err)
+		case isDetached(err):
 			// The samples are still in memory, to be written again to the file as it was before.
 			err = errors.Join(err, s.reattach(ctx, c, r))
 		}

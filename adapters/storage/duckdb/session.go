@@ -32,7 +32,7 @@ func newSession(o Options) (*session, error) {
 	instance, err := engine.Open(engine.Options{
 		Directory:     filepath.Join(o.Directory, shardsFolder),
 		TempDirectory: filepath.Join(o.Directory, tempFolder), TempBytesMax: o.TempBytesMax,
-		MemoryBytesMax: o.MemoryBytesMax, Threads: o.Threads, Settings: o.settings(),
+		MemoryBytesMax: o.MemoryBytesMax, Threads: o.Threads, Fault: o.fault,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start duckdb: %w", err)

@@ -73,7 +73,7 @@ type Options struct {
 	// called with locks held: it must return at once and not call the store. nil means nobody.
 	Damaged func(id shard.ID, err error)
 
-	settings func() []string // of the next start of DuckDB, for tests
+	fault func(statement string) string // engine.Options.Fault
 }
 
 func (o Options) withDefaults() Options {
@@ -85,9 +85,6 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.DiskFreeBytesMin, DiskFreeBytesMinDefault)
 	if o.Damaged == nil {
 		o.Damaged = func(shard.ID, error) {}
-	}
-	if o.settings == nil {
-		o.settings = func() []string { return nil }
 	}
 	if o.Disk == nil {
 		o.Disk = fileSystem{path: o.Directory}

@@ -96,6 +96,9 @@ func (c *Conn) guard(ctx context.Context, call func() error) error {
 // Exec runs one statement without parameters or rows.
 func (c *Conn) Exec(ctx context.Context, sql string) error {
 	return c.guard(ctx, func() error {
+		if err := c.instance.injected(sql); err != nil {
+			return err
+		}
 		var result mapping.Result
 		defer mapping.DestroyResult(&result)
 		if mapping.Query(c.conn, sql, &result) == mapping.StateError {

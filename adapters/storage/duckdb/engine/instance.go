@@ -4,7 +4,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -12,7 +11,7 @@ import (
 	"github.com/duckdb/duckdb-go/v2/mapping"
 )
 
-// Options say what an instance may use. All but Settings are needed.
+// Options say what an instance may use. All but Fault are needed.
 type Options struct {
 	// Directory holds every database file that may be attached; nothing outside it can be reached.
 	Directory string
@@ -24,15 +23,16 @@ type Options struct {
 	MemoryBytesMax int64
 	// Threads is how many threads work on statements.
 	Threads int
-	// Settings are further SET statements, run before the configuration is locked; they may be nil.
-	Settings []string
+	// Fault, for tests, is asked before each statement what DuckDB shall have answered instead of running
+	// it; "" lets it run. nil lets everything run.
+	Fault func(statement string) (message string)
 }
 
 // settings are the statements that close an instance: no file outside the directory, no extension, no
 // change of configuration afterwards. They are statements because the configuration object that an
 // instance is opened with takes no lists. disabled_filesystems is left alone: with it a checkpoint fails.
 func (o Options) settings() []string {
-	return append(slices.Clip(o.Settings), []string{
+	return []string{
 		"SET threads = " + strconv.Itoa(o.Threads),
 		"SET memory_limit = " + QuoteText(strconv.FormatInt(o.MemoryBytesMax, 10)+"B"),
 		"SET temp_directory = " + QuoteText(o.TempDirectory),
@@ -44,13 +44,14 @@ func (o Options) settings() []string {
 		"SET allowed_directories = [" + QuoteText(o.Directory) + "]",
 		"SET enable_external_access = false",
 		"SET lock_configuration = true",
-	}...)
+	}
 }
 
 // Instance is one DuckDB with an in-memory main database, to which files are attached.
 type Instance struct {
 	db    mapping.Database
 	fatal atomic.Pointer[Error]
+	fault func(statement string) string
 }
 
 // Open starts an instance.
@@ -61,7 +62,7 @@ func Open(o Options) (*Instance, error) {
 		return nil, newError(mapping.ErrorTypeSettings, "no configuration object")
 	}
 	defer mapping.DestroyConfig(&config)
-	i := &Instance{}
+	i := &Instance{fault: o.Fault}
 	var message string
 	if mapping.OpenExt("", &i.db, config, &message) == mapping.StateError {
 		mapping.Close(&i.db)
@@ -95,6 +96,17 @@ func (i *Instance) Close() { mapping.Close(&i.db) }
 func (i *Instance) Fatal() error {
 	if e := i.fatal.Load(); e != nil {
 		return e
+	}
+	return nil
+}
+
+// injected returns the error that a test wants of the statement, or nil.
+func (i *Instance) injected(statement string) error {
+	if i.fault == nil {
+		return nil
+	}
+	if message := i.fault(statement); message != "" {
+		return i.note(newError(mapping.ErrorTypeInvalid, message))
 	}
 	return nil
 }

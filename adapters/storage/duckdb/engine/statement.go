@@ -72,6 +72,9 @@ func (c *Conn) Query(ctx context.Context, text string, args []any, use func(Chun
 	var result mapping.Result
 	defer mapping.DestroyResult(&result)
 	err := c.guard(ctx, func() error {
+		if err := c.instance.injected(text); err != nil {
+			return err
+		}
 		statement, done, err := c.prepare(text)
 		if err != nil {
 			return fmt.Errorf("prepare: %w", err)
