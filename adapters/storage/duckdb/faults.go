@@ -84,7 +84,7 @@ func isEnvironment(err error) bool {
 	if !errors.As(err, &e) {
 		return true
 	}
-	for _, sign := range []string{"Could not set lock", "Cannot open file", "Permission", "No space left", "Too many open files"} {
+	for _, sign := range []string{"Could not set lock", "Cannot open file", "Permission", "No space left", "Too many open files", "Unique file handle conflict"} {
 		if strings.Contains(e.Error(), sign) {
 			return true
 		}

@@ -34,20 +34,14 @@ func (s *Store) Flush(ctx context.Context, id shard.ID) (uint64, error) {
 	if cut == nil {
 		return durable, nil
 	}
-	err = s.with(running, forFlushes, func(ctx context.Context, c *engine.Conn) error {
-		err := r.write(ctx, c, *cut, frozen)
-		switch {
-		case isLostWrite(err):
-			err = corrupt(id, err)
-		case isDetached(err):
-			// The samples are still in memory, to be written again to the file as it was before.
-			err = errors.Join(err, s.reattach(ctx, c, r))
+	for attempt := 1; ; attempt++ {
+		err = s.with(running, forFlushes, func(ctx context.Context, c *engine.Conn) error {
+			return s.writeOrRecover(ctx, c, r, *cut, frozen)
+		}, r)
+		if !errors.Is(err, errReplaced) || attempt == attemptsMax {
+			break
 		}
-		if isDamage(err) {
-			err = corrupt(id, err)
-		}
-		return err
-	}, r)
+	}
 	if err != nil {
 		s.noteDamage(r, err)
 		return durable, fmt.Errorf("flush shard %d: %w", id, err)
@@ -59,6 +53,24 @@ func (s *Store) Flush(ctx context.Context, id shard.ID) (uint64, error) {
 	r.settle(cut)
 	s.release(r)
 	return cut.Index, nil
+}
+
+// writeOrRecover is replica.write. Where DuckDB gave up the file it is attached again as it was before:
+// the samples are still in memory, and the next flush writes them.
+func (s *Store) writeOrRecover(
+	ctx context.Context, c *engine.Conn, r *replica, cut outbound.AppliedState, frozen []*memtable.Generation,
+) error {
+	err := r.write(ctx, c, cut, frozen)
+	switch {
+	case isLostWrite(err):
+		err = corrupt(r.id, err)
+	case isDetached(err):
+		err = errors.Join(err, s.reattach(ctx, c, r))
+	}
+	if isDamage(err) {
+		err = corrupt(r.id, err)
+	}
+	return err
 }
 
 // takeCut returns the newest cut and the generations that belong to it, of one instant.

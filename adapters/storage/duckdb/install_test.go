@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -268,6 +269,48 @@ func TestDamageIsReported(t *testing.T) {
 			}
 			heal(t, s, 0)
 		})
+	}
+}
+
+// TestReplacedFilesAreClosed shows that neither statements that are kept nor DuckDB hold on to a file that
+// was replaced: its room on the disk is free.
+func TestReplacedFilesAreClosed(t *testing.T) {
+	from, to := newNode(t, duckdb.Options{}), newNode(t, duckdb.Options{})
+	a, b := start(t, from), start(t, to)
+	open(t, a, 0)
+	fill(t, a, 0, 3, 1000, 9)
+	for range 2 {
+		open(t, b, 0)
+		fill(t, b, 0, 3, 1000, 2)
+		if count, _, err := totals(t, b, 0); err != nil || count != 1000 {
+			t.Fatalf("count=%d, %v", count, err)
+		}
+		manifest, _, err := move(t.Context(), a, b, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.InstallSnapshot(t.Context(), 0, manifest); err != nil {
+			t.Fatal(err)
+		}
+		checkNoneHeld(t, to)
+		if err := b.Destroy(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+		checkNoneHeld(t, to)
+	}
+}
+
+// checkNoneHeld fails when this process holds a removed file of the node open.
+func checkNoneHeld(t *testing.T, n *node) {
+	t.Helper()
+	held, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil || len(held) == 0 {
+		t.Skip("this system does not tell what files a process holds")
+	}
+	for _, fd := range held {
+		if path, err := os.Readlink(fd); err == nil && strings.HasPrefix(path, n.root) && strings.HasSuffix(path, " (deleted)") {
+			t.Errorf("%s is still open", path)
+		}
 	}
 }
 

@@ -51,14 +51,8 @@ func (s *Store) retire(r *replica) {
 	s.wake()
 }
 
-// detachFile takes a file away from DuckDB, with all that holds on to it.
+// detachFile takes a file away from DuckDB. Statements that are kept do not hold on to it.
 func (s *Store) detachFile(r *replica) error {
-	s.engine.RLock()
-	if e := s.engine.session; e != nil {
-		e.queries.forget()
-		e.flushes.forget()
-	}
-	s.engine.RUnlock()
 	err := s.with(s.closing, forFlushes, func(ctx context.Context, c *engine.Conn) error { return detach(ctx, c, r.catalog) })
 	if errors.Is(err, errReplaced) {
 		return nil // DuckDB was started anew, without that file.
@@ -152,7 +146,7 @@ func removeDestroyed(shards string) error {
 	return nil
 }
 
-// quarantine moves the shard's file, and all else but a received snapshot, into a directory of its own,
+// quarantine moves the shard's file, and what lies beside it but for snapshots, into a directory of its own,
 // the pointer last: as long as it is there, and its file is not, the shard is Corrupt and to be
 // quarantined again.
 func (f folder) quarantine() error {
@@ -183,6 +177,10 @@ func (f folder) quarantine() error {
 		switch {
 		case strings.HasPrefix(name, quarantinePrefix):
 			old = append(old, path)
+		case strings.HasPrefix(name, pinPrefix), name == receivingName, name == openingName:
+			if err := os.Remove(path); err != nil {
+				return err
+			}
 		case name == pointerName, ok && (name == receivedName || isFile && generation == w.generation):
 		default:
 			if err := os.Rename(path, filepath.Join(target, name)); err != nil {

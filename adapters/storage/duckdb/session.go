@@ -57,7 +57,7 @@ func forFlushes(e *session) *pool { return e.flushes }
 func (e *session) run(ctx context.Context, p *pool, use func(context.Context, *engine.Conn) error) (raw, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	release := context.AfterFunc(e.ended, func() { cancel(errReplaced) })
+	release := context.AfterFunc(e.ended, func() { cancel(errReplaced) }) //nolint:contextcheck // the session's own end
 	defer release()
 	raw = p.with(ctx, func(c *engine.Conn) error { return use(ctx, c) })
 	return raw, classify(ctx, raw)
@@ -111,7 +111,7 @@ func (s *Store) reopen(ctx context.Context, e *session, damaged *replica, err er
 		s.engine.failed = classify(ctx, e.instance.Fatal())
 		return s.engine.failed
 	}
-	next, err := newSession(s.options)
+	next, err := newSession(s.options) //nolint:contextcheck // the session outlives the call that needs it first
 	if err != nil {
 		s.engine.failed = fault.Wrap(err, fault.Internal, "storage_failed", "the storage of this node failed; it must be started again")
 		return s.engine.failed

@@ -51,9 +51,6 @@ func (c *Conn) Close() {
 	mapping.Disconnect(&c.conn)
 }
 
-// Forget drops the prepared statements that are kept, which hold on to files that are detached.
-func (c *Conn) Forget() { c.statements.clear() }
-
 // guard runs call, interrupting it when ctx ends; the end of ctx then is the error.
 func (c *Conn) guard(ctx context.Context, call func() error) error {
 	if err := ctx.Err(); err != nil {
