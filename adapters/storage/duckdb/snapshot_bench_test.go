@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb"
 	"github.com/raftmetrics/raftmetrics/ports/outbound"
@@ -39,14 +40,18 @@ func BenchmarkSnapshot(b *testing.B) {
 		flushAt(b, a, flush+1)
 	}
 	var bytes int64
+	var making, receiving, installing time.Duration
 	for index := uint64(6); b.Loop(); index++ {
 		b.StopTimer()
 		flushAt(b, a, index) // So that the snapshot is another one.
 		b.StartTimer()
+		begun := time.Now()
 		made, err := a.MakeSnapshot(b.Context(), 0)
 		if err != nil {
 			b.Fatal(err)
 		}
+		making += time.Since(begun)
+		begun = time.Now()
 		data, err := a.OpenSnapshot(b.Context(), 0, made.Manifest)
 		if err != nil {
 			b.Fatal(err)
@@ -61,12 +66,18 @@ func BenchmarkSnapshot(b *testing.B) {
 		if err := errors.Join(data.Close(), w.Commit(b.Context())); err != nil {
 			b.Fatal(err)
 		}
+		receiving += time.Since(begun)
+		begun = time.Now()
 		if _, err := z.InstallSnapshot(b.Context(), 0, made.Manifest); err != nil {
 			b.Fatal(err)
 		}
+		installing += time.Since(begun)
 		bytes = data.Bytes
 	}
 	b.SetBytes(bytes)
+	for unit, d := range map[string]time.Duration{"ms-make": making, "ms-receive": receiving, "ms-install": installing} {
+		b.ReportMetric(float64(d.Microseconds())/1e3/float64(b.N), unit)
+	}
 }
 
 func flushAt(b *testing.B, s *duckdb.Store, index uint64) {
