@@ -7,5 +7,5 @@ func (o Options) WithFault(fault func(statement string) string) Options {
 	return o
 }
 
-// ReopeningsMax is how often DuckDB is started anew without a successful flush in between.
+// ReopeningsMax is how often DuckDB is started anew before its error stays.
 const ReopeningsMax = reopeningsMax

@@ -46,7 +46,6 @@ func (s *Store) Flush(ctx context.Context, id shard.ID) (uint64, error) {
 		s.noteDamage(r, err)
 		return durable, fmt.Errorf("flush shard %d: %w", id, err)
 	}
-	s.engine.reopenings.Store(0)
 	if len(frozen) > 0 {
 		r.table.Drop(frozen[len(frozen)-1].Last())
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/raftmetrics/raftmetrics/adapters/storage/snapshot"
 	"github.com/raftmetrics/raftmetrics/ports/outbound"
 )
 
@@ -78,6 +79,27 @@ func TestStateRecord(t *testing.T) {
 			if _, err := decodeState(b[:i]); err == nil {
 				t.Errorf("cut to %d bytes: no error", i)
 			}
+		}
+	}
+}
+
+func TestReceivedNote(t *testing.T) {
+	w := waiting{generation: 12, manifest: snapshot.Manifest{
+		Format: snapshot.FormatDuckDB, Shard: 3, Index: 7, Term: 2, Bytes: 4096, SHA256: [32]byte{5},
+	}}
+	text := w.encode()
+	golden(t, "received_v1.golden", text)
+	if back, ok := decodeWaiting(text); !ok || back != w {
+		t.Fatalf("decode=%+v, %v, want %+v", back, ok, w)
+	}
+	for i := range text {
+		damaged := bytes.Clone(text)
+		damaged[i] ^= 1
+		if back, ok := decodeWaiting(damaged); ok {
+			t.Errorf("byte %d: decoded as %+v", i, back)
+		}
+		if _, ok := decodeWaiting(text[:i]); ok {
+			t.Errorf("%d bytes were enough", i)
 		}
 	}
 }

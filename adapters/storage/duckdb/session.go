@@ -5,14 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 )
 
-// reopeningsMax bounds how often DuckDB is started anew after a fatal error without a flush that
-// succeeded in between. Beyond, its error stays: the machine is broken, not one file.
-const reopeningsMax = 5
+const (
+	// reopeningsMax bounds how often DuckDB is started anew after fatal errors without reopeningsQuiet
+	// between any two of them. Beyond, its error stays: the machine is broken, not one file.
+	reopeningsMax   = 5
+	reopeningsQuiet = time.Hour
+)
 
 // session is one life of DuckDB, from its start to a fatal error or the store's end.
 type session struct {
@@ -107,7 +111,12 @@ func (s *Store) reopen(ctx context.Context, e *session, damaged *replica, err er
 	}
 	e.close()
 	s.engine.session = nil
-	if s.engine.reopenings.Add(1) > reopeningsMax {
+	if s.engine.reopenings > 0 && time.Since(s.engine.reopened) > reopeningsQuiet {
+		s.engine.reopenings = 0
+	}
+	s.engine.reopenings++
+	s.engine.reopened = time.Now()
+	if s.engine.reopenings > reopeningsMax {
 		s.engine.failed = classify(ctx, e.instance.Fatal())
 		return s.engine.failed
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/raftmetrics/raftmetrics/adapters/storage/memtable"
 	"github.com/raftmetrics/raftmetrics/adapters/storage/snapshot"
@@ -113,8 +114,9 @@ type Store struct {
 	engine struct {
 		sync.RWMutex // read-locked by whatever uses a connection; taken after flush, before file
 		session      *session
-		failed       error // why there is no session any more
-		reopenings   atomic.Int32
+		failed       error     // why there is no session any more
+		reopenings   int       // without a long quiet between any two
+		reopened     time.Time // the last of them
 	}
 	mu struct {
 		sync.RWMutex
