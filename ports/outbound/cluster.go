@@ -92,12 +92,21 @@ type NodeReport struct {
 	// Settled are the groups led by this node whose configuration equals their placement of the
 	// epoch given.
 	Settled []SettledGroup
+	// Damaged are the replicas of this node whose data is damaged or lost, to be made anew under new ids.
+	Damaged []DamagedReplica
 	// Shards is the status of its replicas, for display.
 	Shards []ShardStatus
 }
 
 // SettledGroup says that a group's configuration has reached its placement of Epoch.
 type SettledGroup struct {
+	Group cluster.Group
+	Epoch uint64
+}
+
+// DamagedReplica names a node's replica of a group by the group's placement, settled at Epoch, so that a
+// report that comes late cannot be taken for one about the replica made in its stead.
+type DamagedReplica struct {
 	Group cluster.Group
 	Epoch uint64
 }
