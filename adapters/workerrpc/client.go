@@ -27,6 +27,10 @@ var (
 	_ outbound.Proposer    = (*Client)(nil)
 	_ inbound.ShardQuerier = (*Client)(nil)
 	_ inbound.ReportTaker  = (*Client)(nil)
+	_ inbound.ReportGiver  = (*Client)(nil)
+	_ inbound.NodeFlusher  = (*Client)(nil)
+
+	_ inbound.ReplicaDigester = (*Client)(nil)
 )
 
 // Client asks one other node. It connects when it is first used, keeps one connection, and is safe
@@ -107,17 +111,32 @@ func (c *Client) unreachable(err error) *fault.Error {
 // the command certainly did not get into a log: the node said so, or nothing was sent to it.
 func (c *Client) Propose(ctx context.Context, id shard.ID, command []byte) ([]byte, error) {
 	response, sent, err := call(ctx, c, c.rpc.Propose, &workerpb.ProposeRequest{Shard: uint32(id), Command: command})
-	if err == nil {
-		return response.GetOutcome(), nil
+	if err != nil {
+		return nil, c.unproposed(sent, err)
 	}
+	return response.GetOutcome(), nil
+}
+
+// ProposeMeta replicates a change of the cluster's state at the node, which must lead the meta group.
+// Its errors are those of Propose.
+func (c *Client) ProposeMeta(ctx context.Context, command []byte) ([]byte, error) {
+	response, sent, err := call(ctx, c, c.rpc.ProposeMeta, &workerpb.ProposeMetaRequest{Command: command})
+	if err != nil {
+		return nil, c.unproposed(sent, err)
+	}
+	return response.GetOutcome(), nil
+}
+
+// unproposed says what the error of a proposal means for the command.
+func (c *Client) unproposed(sent bool, err error) error {
 	var told *fault.Error
 	switch {
 	case !sent:
-		return nil, fmt.Errorf("propose at node %s: %w", c.node, outbound.ErrNotProposed.WithCause(err))
+		return fmt.Errorf("propose at node %s: %w", c.node, outbound.ErrNotProposed.WithCause(err))
 	case errors.As(err, &told) && answered(told):
-		return nil, fmt.Errorf("propose at node %s: %w", c.node, err)
+		return fmt.Errorf("propose at node %s: %w", c.node, err)
 	}
-	return nil, fmt.Errorf("propose at node %s: %w", c.node, outbound.ErrAmbiguous.WithCause(err))
+	return fmt.Errorf("propose at node %s: %w", c.node, outbound.ErrAmbiguous.WithCause(err))
 }
 
 // answered reports that the other node itself told what became of a proposal.
@@ -177,8 +196,42 @@ func (c *Client) Status(ctx context.Context) ([]outbound.ShardStatus, error) {
 // Report implements inbound.ReportTaker at the node.
 func (c *Client) Report(ctx context.Context, report outbound.NodeReport) (outbound.ReportReply, error) {
 	response, _, err := call(ctx, c, c.rpc.Report, encodeReport(report))
+	var reply outbound.ReportReply
+	if err == nil {
+		reply, err = decodeReply(response)
+	}
 	if err != nil {
 		return outbound.ReportReply{}, fmt.Errorf("report to node %s: %w", c.node, err)
 	}
-	return outbound.ReportReply{State: response.GetState()}, nil
+	return reply, nil
+}
+
+// Reports implements inbound.ReportGiver at the node.
+func (c *Client) Reports(ctx context.Context) ([]outbound.HeardReport, error) {
+	response, _, err := call(ctx, c, c.rpc.Reports, &workerpb.ReportsRequest{})
+	var reports []outbound.HeardReport
+	if err == nil {
+		reports, err = decodeHeard(response)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reports of node %s: %w", c.node, err)
+	}
+	return reports, nil
+}
+
+// Flush implements inbound.NodeFlusher at the node. It takes as long as ctx and the node allow.
+func (c *Client) Flush(ctx context.Context) error {
+	if _, _, err := call(ctx, c, c.rpc.Flush, &workerpb.FlushRequest{}); err != nil {
+		return fmt.Errorf("flush node %s: %w", c.node, err)
+	}
+	return nil
+}
+
+// DigestAt implements inbound.ReplicaDigester at the node. It takes as long as ctx and the node allow.
+func (c *Client) DigestAt(ctx context.Context, id shard.ID, mark uint64) (outbound.ReplicaDigest, error) {
+	response, _, err := call(ctx, c, c.rpc.Digest, &workerpb.DigestRequest{Shard: uint32(id), Mark: mark})
+	if err != nil {
+		return outbound.ReplicaDigest{}, fmt.Errorf("digest of shard %s on node %s: %w", id, c.node, err)
+	}
+	return outbound.ReplicaDigest{Index: response.GetIndex(), Digest: response.GetDigest()}, nil
 }

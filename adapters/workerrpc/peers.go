@@ -18,6 +18,8 @@ import (
 
 var (
 	_ outbound.ClusterPeers = (*Peers)(nil)
+	_ outbound.MetaPeers    = (*Peers)(nil)
+	_ outbound.ReplicaPeers = (*Peers)(nil)
 	_ outbound.ProposePeers = (*Peers)(nil)
 	_ outbound.QueryPeers   = (*Peers)(nil)
 	_ outbound.Recruiter    = (*Recruiter)(nil)
@@ -82,6 +84,26 @@ func (p *Peers) PartialsAt(ctx context.Context, node cluster.NodeID, read consis
 // LatestAt implements outbound.QueryPeers.
 func (p *Peers) LatestAt(ctx context.Context, node cluster.NodeID, read consistency.Read, name metric.Name, matchers metric.Matchers) (metric.Sample, bool, error) {
 	return p.Client(node).Latest(ctx, read, name, matchers)
+}
+
+// ProposeMetaAt implements outbound.MetaPeers.
+func (p *Peers) ProposeMetaAt(ctx context.Context, node cluster.NodeID, command []byte) ([]byte, error) {
+	return p.Client(node).ProposeMeta(ctx, command)
+}
+
+// ReportsAt implements outbound.MetaPeers.
+func (p *Peers) ReportsAt(ctx context.Context, node cluster.NodeID) ([]outbound.HeardReport, error) {
+	return p.Client(node).Reports(ctx)
+}
+
+// FlushAt implements outbound.ReplicaPeers.
+func (p *Peers) FlushAt(ctx context.Context, node cluster.NodeID) error {
+	return p.Client(node).Flush(ctx)
+}
+
+// DigestAt implements outbound.ReplicaPeers.
+func (p *Peers) DigestAt(ctx context.Context, node cluster.NodeID, id shard.ID, mark uint64) (outbound.ReplicaDigest, error) {
+	return p.Client(node).DigestAt(ctx, id, mark)
 }
 
 // Retain closes the clients of nodes that keep does not want: they left the cluster.

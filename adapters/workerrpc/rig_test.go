@@ -50,7 +50,13 @@ type remote struct {
 	querier  *inboundmock.MockShardQuerier
 	shards   *outboundmock.MockShardObserver
 	reports  *inboundmock.MockReportTaker
+	meta     *outboundmock.MockMetaProposer
+	heard    *inboundmock.MockReportGiver
+	flusher  *inboundmock.MockNodeFlusher
+	digester *inboundmock.MockReplicaDigester
 
+	// bare leaves out what a server need not have.
+	bare bool
 	// plain, when not nil, stands for proposer: a mock is too slow to measure beside.
 	plain   outbound.Proposer
 	id      cluster.NodeID
@@ -64,6 +70,8 @@ func newRemote(tb testing.TB) *remote {
 	r := &remote{
 		proposer: outboundmock.NewMockProposer(ctrl), querier: inboundmock.NewMockShardQuerier(ctrl),
 		shards: outboundmock.NewMockShardObserver(ctrl), reports: inboundmock.NewMockReportTaker(ctrl),
+		meta: outboundmock.NewMockMetaProposer(ctrl), heard: inboundmock.NewMockReportGiver(ctrl),
+		flusher: inboundmock.NewMockNodeFlusher(ctrl), digester: inboundmock.NewMockReplicaDigester(ctrl),
 		id: newNode(tb, "remote", 1).ID(), address: "127.0.0.1:0",
 	}
 	r.start(tb)
@@ -86,9 +94,13 @@ func (r *remote) start(tb testing.TB) {
 	}
 	r.address = l.Addr().String()
 	log := zerolog.New(zerolog.NewTestWriter(tb))
-	rpc := workerrpc.NewServer(workerrpc.ServerConfig{
+	config := workerrpc.ServerConfig{
 		Proposer: r.proposing(), Querier: r.querier, Shards: r.shards, Reports: r.reports, Log: log,
-	})
+	}
+	if !r.bare {
+		config.Meta, config.Heard, config.Flusher, config.Digester = r.meta, r.heard, r.flusher, r.digester
+	}
+	rpc := workerrpc.NewServer(config)
 	links := link.NewServer(link.ServerOptions{
 		Keyring: newRing(tb, "remote"), Log: log,
 		Acceptors: map[link.Purpose]func(context.Context, *link.Conn){link.RPC: rpc.Accept},

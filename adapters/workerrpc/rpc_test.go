@@ -17,7 +17,6 @@ import (
 
 	"github.com/raftmetrics/raftmetrics/adapters/workerrpc"
 	"github.com/raftmetrics/raftmetrics/domain/aggregate"
-	"github.com/raftmetrics/raftmetrics/domain/cluster"
 	"github.com/raftmetrics/raftmetrics/domain/consistency"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
@@ -43,6 +42,37 @@ func TestProposeCarriesCommandAndOutcome(t *testing.T) {
 	}
 }
 
+// proposals are the two ways to propose at r, with the mock's expectation of one.
+func (r *remote) proposals() map[string]struct {
+	propose func(context.Context, *workerrpc.Peers) ([]byte, error)
+	answer  func(func(context.Context) ([]byte, error))
+} {
+	type way = struct {
+		propose func(context.Context, *workerrpc.Peers) ([]byte, error)
+		answer  func(func(context.Context) ([]byte, error))
+	}
+	return map[string]way{
+		"shard": {
+			func(ctx context.Context, p *workerrpc.Peers) ([]byte, error) {
+				return p.ProposeAt(ctx, r.id, 1, []byte("x"))
+			},
+			func(answer func(context.Context) ([]byte, error)) {
+				r.proposer.EXPECT().Propose(gomock.Any(), shard.ID(1), []byte("x")).DoAndReturn(
+					func(ctx context.Context, _ shard.ID, _ []byte) ([]byte, error) { return answer(ctx) })
+			},
+		},
+		"meta": {
+			func(ctx context.Context, p *workerrpc.Peers) ([]byte, error) {
+				return p.ProposeMetaAt(ctx, r.id, []byte("x"))
+			},
+			func(answer func(context.Context) ([]byte, error)) {
+				r.meta.EXPECT().ProposeMeta(gomock.Any(), []byte("x")).DoAndReturn(
+					func(ctx context.Context, _ []byte) ([]byte, error) { return answer(ctx) })
+			},
+		},
+	}
+}
+
 func TestProposeErrors(t *testing.T) {
 	refused := fault.New(fault.Exhausted, "proposals_waiting", "too many; try again").WithRetryAfter(time.Second).WithDetail("limit", 4096)
 	for _, c := range []struct {
@@ -58,20 +88,21 @@ func TestProposeErrors(t *testing.T) {
 		{"broken replica", fault.New(fault.Corrupt, "bad_file", "damaged"), false, true, "outcome_unknown"},
 		{"other code, same sentinel", fault.New(fault.Unavailable, "busy", "later").WithCause(outbound.ErrNotProposed), true, false, "busy"},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			r := newRemote(t)
-			r.proposer.EXPECT().Propose(gomock.Any(), gomock.Any(), gomock.Any()).Return(nil, c.err)
-			_, err := r.peers(t).ProposeAt(t.Context(), r.id, 1, nil)
+		r := newRemote(t)
+		p := r.peers(t)
+		for name, way := range r.proposals() {
+			way.answer(func(context.Context) ([]byte, error) { return nil, c.err })
+			_, err := way.propose(t.Context(), p)
 			if got := errors.Is(err, outbound.ErrNotProposed); got != c.notProposed {
-				t.Errorf("not proposed=%v, want %v: %v", got, c.notProposed, err)
+				t.Errorf("%s, %s: not proposed=%v, want %v: %v", name, c.name, got, c.notProposed, err)
 			}
 			if got := errors.Is(err, outbound.ErrAmbiguous); got != c.ambiguous {
-				t.Errorf("ambiguous=%v, want %v: %v", got, c.ambiguous, err)
+				t.Errorf("%s, %s: ambiguous=%v, want %v: %v", name, c.name, got, c.ambiguous, err)
 			}
 			if got := fault.From(err).Code(); got != c.code {
-				t.Errorf("code=%q, want %q", got, c.code)
+				t.Errorf("%s, %s: code=%q, want %q", name, c.name, got, c.code)
 			}
-		})
+		}
 	}
 }
 
@@ -80,8 +111,10 @@ func TestProposeToNobodyIsNotProposed(t *testing.T) {
 	p := r.peers(t)
 	r.stop()
 	for range 3 { // the second and third fail at once, without an attempt of their own
-		if _, err := p.ProposeAt(t.Context(), r.id, 1, nil); !errors.Is(err, outbound.ErrNotProposed) || errors.Is(err, outbound.ErrAmbiguous) {
-			t.Errorf("err=%v, want not proposed", err)
+		for name, way := range r.proposals() {
+			if _, err := way.propose(t.Context(), p); !errors.Is(err, outbound.ErrNotProposed) || errors.Is(err, outbound.ErrAmbiguous) {
+				t.Errorf("%s: err=%v, want not proposed", name, err)
+			}
 		}
 	}
 	if _, err := p.ProposeAt(t.Context(), newNode(t, "unknown", 1).ID(), 1, nil); !errors.Is(err, outbound.ErrNotProposed) {
@@ -96,32 +129,34 @@ func TestProposeToNobodyIsNotProposed(t *testing.T) {
 
 func TestProposeCutOffIsAmbiguous(t *testing.T) {
 	for _, how := range []string{"killed", "deadline"} {
-		t.Run(how, func(t *testing.T) {
-			r := newRemote(t)
-			arrived := make(chan struct{})
-			r.proposer.EXPECT().Propose(gomock.Any(), gomock.Any(), gomock.Any()).DoAndReturn(
-				func(ctx context.Context, _ shard.ID, _ []byte) ([]byte, error) {
+		for _, name := range []string{"shard", "meta"} {
+			t.Run(how+" "+name, func(t *testing.T) {
+				r := newRemote(t)
+				way := r.proposals()[name]
+				arrived := make(chan struct{})
+				way.answer(func(ctx context.Context) ([]byte, error) {
 					close(arrived)
 					<-ctx.Done()
 					return nil, ctx.Err()
 				})
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			var work sync.WaitGroup
-			defer work.Wait()
-			work.Go(func() {
-				<-arrived
-				if how == "killed" {
-					r.stop()
-				} else {
-					cancel()
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				var work sync.WaitGroup
+				defer work.Wait()
+				work.Go(func() {
+					<-arrived
+					if how == "killed" {
+						r.stop()
+					} else {
+						cancel()
+					}
+				})
+				_, err := way.propose(ctx, r.peers(t))
+				if !errors.Is(err, outbound.ErrAmbiguous) || errors.Is(err, outbound.ErrNotProposed) {
+					t.Errorf("err=%v, want ambiguous", err)
 				}
 			})
-			_, err := r.peers(t).ProposeAt(ctx, r.id, 1, []byte("x"))
-			if !errors.Is(err, outbound.ErrAmbiguous) || errors.Is(err, outbound.ErrNotProposed) {
-				t.Errorf("err=%v, want ambiguous", err)
-			}
-		})
+		}
 	}
 }
 
@@ -297,34 +332,6 @@ func TestLatest(t *testing.T) {
 	r.querier.EXPECT().Latest(gomock.Any(), read, q.Metric(), q.Matchers()).Return(metric.Sample{}, false, nil)
 	if _, found, err = p.LatestAt(t.Context(), r.id, read, q.Metric(), q.Matchers()); err != nil || found {
 		t.Errorf("found=%v, %v", found, err)
-	}
-}
-
-func TestStatusAndReport(t *testing.T) {
-	r := newRemote(t)
-	p := r.peers(t)
-	status := []outbound.ShardStatus{{Shard: 1, Leader: true, Serving: true, LeaderReplica: 9, Term: 3, Commit: 8, Applied: 7}, {Shard: 4}}
-	r.shards.EXPECT().Shards().Return(status)
-	got, err := p.Client(r.id).Status(t.Context())
-	if err != nil || !cmp.Equal(got, status) {
-		t.Errorf("status=%+v, %v", got, err)
-	}
-	report := outbound.NodeReport{
-		Node: newNode(t, "local", 1).ID(), Incarnation: 1, Address: "local:8080", Epoch: 5,
-		Settled: []outbound.SettledGroup{{Group: cluster.Group{Meta: true}, Epoch: 2}, {Group: cluster.Group{Shard: 3}, Epoch: 4}}, Shards: status,
-	}
-	r.reports.EXPECT().Report(gomock.Any(), report).Return(outbound.ReportReply{State: []byte("state")}, nil)
-	reply, err := p.Report(t.Context(), r.id, report)
-	if err != nil || string(reply.State) != "state" {
-		t.Errorf("reply=%q, %v", reply.State, err)
-	}
-	r.reports.EXPECT().Report(gomock.Any(), report).Return(outbound.ReportReply{}, outbound.ErrNotProposed)
-	if _, err = p.Report(t.Context(), r.id, report); !errors.Is(err, outbound.ErrNotProposed) {
-		t.Errorf("err=%v, want not proposed", err)
-	}
-	report.Incarnation = 2
-	if _, err = p.Report(t.Context(), r.id, report); fault.KindOf(err) != fault.Forbidden {
-		t.Errorf("err=%v: a node reported as another", err)
 	}
 }
 

@@ -17,7 +17,6 @@ import (
 
 	"github.com/raftmetrics/raftmetrics/adapters/workerrpc/link"
 	"github.com/raftmetrics/raftmetrics/adapters/workerrpc/workerpb"
-	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 	"github.com/raftmetrics/raftmetrics/ports/inbound"
@@ -55,12 +54,17 @@ func unencryptedHTTP2() *http.Protocols {
 	return p
 }
 
-// ServerConfig is what a Server answers from: the replicas on this node, without looking further.
+// ServerConfig is what a Server answers from: what is on this node, without looking further. Calls that
+// need one of the members that may be nil get Unavailable (not_served) while it is.
 type ServerConfig struct {
 	Proposer outbound.Proposer
 	Querier  inbound.ShardQuerier
 	Shards   outbound.ShardObserver
 	Reports  inbound.ReportTaker
+	Meta     outbound.MetaProposer   // may be nil
+	Heard    inbound.ReportGiver     // may be nil
+	Flusher  inbound.NodeFlusher     // may be nil
+	Digester inbound.ReplicaDigester // may be nil
 	Log      zerolog.Logger
 }
 
@@ -198,28 +202,4 @@ func (s *Server) Latest(ctx context.Context, req *workerpb.LatestRequest) (*work
 		response.Sample = encodeSample(sample)
 	}
 	return response, nil
-}
-
-// Status implements workerpb.WorkerHandler.
-func (s *Server) Status(context.Context, *workerpb.StatusRequest) (*workerpb.StatusResponse, error) {
-	return &workerpb.StatusResponse{Shards: encodeStatus(s.config.Shards.Shards())}, nil
-}
-
-// Report implements workerpb.WorkerHandler. A node reports about itself only.
-func (s *Server) Report(ctx context.Context, req *workerpb.ReportRequest) (*workerpb.ReportResponse, error) {
-	ctx, cancel := bounded(ctx)
-	defer cancel()
-	report, err := decodeReport(req)
-	if err != nil {
-		return nil, encodeFault(err)
-	}
-	peer, _ := ctx.Value(peerKey{}).(link.Peer)
-	if peer.Node.ID() != report.Node || peer.Node.Incarnation() != report.Incarnation {
-		return nil, encodeFault(fault.Newf(fault.Forbidden, "foreign_report", "node %s reports as %s", peer.Node.ID(), report.Node))
-	}
-	reply, err := s.config.Reports.Report(ctx, report)
-	if err != nil {
-		return nil, encodeFault(err)
-	}
-	return &workerpb.ReportResponse{State: reply.State}, nil
 }

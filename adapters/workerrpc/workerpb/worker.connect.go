@@ -45,6 +45,14 @@ const (
 	WorkerStatusProcedure = "/raftmetrics.worker.v1.Worker/Status"
 	// WorkerReportProcedure is the fully-qualified name of the Worker's Report RPC.
 	WorkerReportProcedure = "/raftmetrics.worker.v1.Worker/Report"
+	// WorkerProposeMetaProcedure is the fully-qualified name of the Worker's ProposeMeta RPC.
+	WorkerProposeMetaProcedure = "/raftmetrics.worker.v1.Worker/ProposeMeta"
+	// WorkerReportsProcedure is the fully-qualified name of the Worker's Reports RPC.
+	WorkerReportsProcedure = "/raftmetrics.worker.v1.Worker/Reports"
+	// WorkerFlushProcedure is the fully-qualified name of the Worker's Flush RPC.
+	WorkerFlushProcedure = "/raftmetrics.worker.v1.Worker/Flush"
+	// WorkerDigestProcedure is the fully-qualified name of the Worker's Digest RPC.
+	WorkerDigestProcedure = "/raftmetrics.worker.v1.Worker/Digest"
 )
 
 // WorkerClient is a client for the raftmetrics.worker.v1.Worker service.
@@ -59,6 +67,14 @@ type WorkerClient interface {
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
 	// Report takes what a node reports to the leader of the meta group.
 	Report(context.Context, *ReportRequest) (*ReportResponse, error)
+	// ProposeMeta replicates a change of the cluster's state in the meta group, which this node should lead.
+	ProposeMeta(context.Context, *ProposeMetaRequest) (*ProposeMetaResponse, error)
+	// Reports passes on what the leader of the meta group has heard of the nodes.
+	Reports(context.Context, *ReportsRequest) (*ReportsResponse, error)
+	// Flush returns once what this node's replicas had applied is on disk.
+	Flush(context.Context, *FlushRequest) (*FlushResponse, error)
+	// Digest sums up the replica of a shard on this node.
+	Digest(context.Context, *DigestRequest) (*DigestResponse, error)
 }
 
 // NewWorkerClient constructs a client for the raftmetrics.worker.v1.Worker service. By default, it
@@ -102,16 +118,44 @@ func NewWorkerClient(httpClient connect.HTTPClient, baseURL string, opts ...conn
 			connect.WithSchema(workerMethods.ByName("Report")),
 			connect.WithClientOptions(opts...),
 		),
+		proposeMeta: connect.NewClient[ProposeMetaRequest, ProposeMetaResponse](
+			httpClient,
+			baseURL+WorkerProposeMetaProcedure,
+			connect.WithSchema(workerMethods.ByName("ProposeMeta")),
+			connect.WithClientOptions(opts...),
+		),
+		reports: connect.NewClient[ReportsRequest, ReportsResponse](
+			httpClient,
+			baseURL+WorkerReportsProcedure,
+			connect.WithSchema(workerMethods.ByName("Reports")),
+			connect.WithClientOptions(opts...),
+		),
+		flush: connect.NewClient[FlushRequest, FlushResponse](
+			httpClient,
+			baseURL+WorkerFlushProcedure,
+			connect.WithSchema(workerMethods.ByName("Flush")),
+			connect.WithClientOptions(opts...),
+		),
+		digest: connect.NewClient[DigestRequest, DigestResponse](
+			httpClient,
+			baseURL+WorkerDigestProcedure,
+			connect.WithSchema(workerMethods.ByName("Digest")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // workerClient implements WorkerClient.
 type workerClient struct {
-	propose  *connect.Client[ProposeRequest, ProposeResponse]
-	partials *connect.Client[PartialsRequest, PartialsResponse]
-	latest   *connect.Client[LatestRequest, LatestResponse]
-	status   *connect.Client[StatusRequest, StatusResponse]
-	report   *connect.Client[ReportRequest, ReportResponse]
+	propose     *connect.Client[ProposeRequest, ProposeResponse]
+	partials    *connect.Client[PartialsRequest, PartialsResponse]
+	latest      *connect.Client[LatestRequest, LatestResponse]
+	status      *connect.Client[StatusRequest, StatusResponse]
+	report      *connect.Client[ReportRequest, ReportResponse]
+	proposeMeta *connect.Client[ProposeMetaRequest, ProposeMetaResponse]
+	reports     *connect.Client[ReportsRequest, ReportsResponse]
+	flush       *connect.Client[FlushRequest, FlushResponse]
+	digest      *connect.Client[DigestRequest, DigestResponse]
 }
 
 // Propose calls raftmetrics.worker.v1.Worker.Propose.
@@ -159,6 +203,42 @@ func (c *workerClient) Report(ctx context.Context, req *ReportRequest) (*ReportR
 	return nil, err
 }
 
+// ProposeMeta calls raftmetrics.worker.v1.Worker.ProposeMeta.
+func (c *workerClient) ProposeMeta(ctx context.Context, req *ProposeMetaRequest) (*ProposeMetaResponse, error) {
+	response, err := c.proposeMeta.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// Reports calls raftmetrics.worker.v1.Worker.Reports.
+func (c *workerClient) Reports(ctx context.Context, req *ReportsRequest) (*ReportsResponse, error) {
+	response, err := c.reports.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// Flush calls raftmetrics.worker.v1.Worker.Flush.
+func (c *workerClient) Flush(ctx context.Context, req *FlushRequest) (*FlushResponse, error) {
+	response, err := c.flush.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// Digest calls raftmetrics.worker.v1.Worker.Digest.
+func (c *workerClient) Digest(ctx context.Context, req *DigestRequest) (*DigestResponse, error) {
+	response, err := c.digest.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // WorkerHandler is an implementation of the raftmetrics.worker.v1.Worker service.
 type WorkerHandler interface {
 	// Propose replicates a command in the log of a shard that this node should lead.
@@ -171,6 +251,14 @@ type WorkerHandler interface {
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
 	// Report takes what a node reports to the leader of the meta group.
 	Report(context.Context, *ReportRequest) (*ReportResponse, error)
+	// ProposeMeta replicates a change of the cluster's state in the meta group, which this node should lead.
+	ProposeMeta(context.Context, *ProposeMetaRequest) (*ProposeMetaResponse, error)
+	// Reports passes on what the leader of the meta group has heard of the nodes.
+	Reports(context.Context, *ReportsRequest) (*ReportsResponse, error)
+	// Flush returns once what this node's replicas had applied is on disk.
+	Flush(context.Context, *FlushRequest) (*FlushResponse, error)
+	// Digest sums up the replica of a shard on this node.
+	Digest(context.Context, *DigestRequest) (*DigestResponse, error)
 }
 
 // NewWorkerHandler builds an HTTP handler from the service implementation. It returns the path on
@@ -210,6 +298,30 @@ func NewWorkerHandler(svc WorkerHandler, opts ...connect.HandlerOption) (string,
 		connect.WithSchema(workerMethods.ByName("Report")),
 		connect.WithHandlerOptions(opts...),
 	)
+	workerProposeMetaHandler := connect.NewUnaryHandlerSimple(
+		WorkerProposeMetaProcedure,
+		svc.ProposeMeta,
+		connect.WithSchema(workerMethods.ByName("ProposeMeta")),
+		connect.WithHandlerOptions(opts...),
+	)
+	workerReportsHandler := connect.NewUnaryHandlerSimple(
+		WorkerReportsProcedure,
+		svc.Reports,
+		connect.WithSchema(workerMethods.ByName("Reports")),
+		connect.WithHandlerOptions(opts...),
+	)
+	workerFlushHandler := connect.NewUnaryHandlerSimple(
+		WorkerFlushProcedure,
+		svc.Flush,
+		connect.WithSchema(workerMethods.ByName("Flush")),
+		connect.WithHandlerOptions(opts...),
+	)
+	workerDigestHandler := connect.NewUnaryHandlerSimple(
+		WorkerDigestProcedure,
+		svc.Digest,
+		connect.WithSchema(workerMethods.ByName("Digest")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/raftmetrics.worker.v1.Worker/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case WorkerProposeProcedure:
@@ -222,6 +334,14 @@ func NewWorkerHandler(svc WorkerHandler, opts ...connect.HandlerOption) (string,
 			workerStatusHandler.ServeHTTP(w, r)
 		case WorkerReportProcedure:
 			workerReportHandler.ServeHTTP(w, r)
+		case WorkerProposeMetaProcedure:
+			workerProposeMetaHandler.ServeHTTP(w, r)
+		case WorkerReportsProcedure:
+			workerReportsHandler.ServeHTTP(w, r)
+		case WorkerFlushProcedure:
+			workerFlushHandler.ServeHTTP(w, r)
+		case WorkerDigestProcedure:
+			workerDigestHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -249,4 +369,20 @@ func (UnimplementedWorkerHandler) Status(context.Context, *StatusRequest) (*Stat
 
 func (UnimplementedWorkerHandler) Report(context.Context, *ReportRequest) (*ReportResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("raftmetrics.worker.v1.Worker.Report is not implemented"))
+}
+
+func (UnimplementedWorkerHandler) ProposeMeta(context.Context, *ProposeMetaRequest) (*ProposeMetaResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("raftmetrics.worker.v1.Worker.ProposeMeta is not implemented"))
+}
+
+func (UnimplementedWorkerHandler) Reports(context.Context, *ReportsRequest) (*ReportsResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("raftmetrics.worker.v1.Worker.Reports is not implemented"))
+}
+
+func (UnimplementedWorkerHandler) Flush(context.Context, *FlushRequest) (*FlushResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("raftmetrics.worker.v1.Worker.Flush is not implemented"))
+}
+
+func (UnimplementedWorkerHandler) Digest(context.Context, *DigestRequest) (*DigestResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("raftmetrics.worker.v1.Worker.Digest is not implemented"))
 }

@@ -970,6 +970,7 @@ type ShardStatus struct {
 	Commit        uint64                 `protobuf:"varint,5,opt,name=commit,proto3" json:"commit,omitempty"`
 	Applied       uint64                 `protobuf:"varint,6,opt,name=applied,proto3" json:"applied,omitempty"`
 	LeaderReplica uint64                 `protobuf:"varint,7,opt,name=leader_replica,json=leaderReplica,proto3" json:"leader_replica,omitempty"`
+	Learner       bool                   `protobuf:"varint,8,opt,name=learner,proto3" json:"learner,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1053,6 +1054,13 @@ func (x *ShardStatus) GetLeaderReplica() uint64 {
 	return 0
 }
 
+func (x *ShardStatus) GetLearner() bool {
+	if x != nil {
+		return x.Learner
+	}
+	return false
+}
+
 type ReportRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
@@ -1061,6 +1069,7 @@ type ReportRequest struct {
 	Epoch         uint64                 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Settled       []*SettledGroup        `protobuf:"bytes,5,rep,name=settled,proto3" json:"settled,omitempty"`
 	Shards        []*ShardStatus         `protobuf:"bytes,6,rep,name=shards,proto3" json:"shards,omitempty"`
+	Damaged       []*DamagedReplica      `protobuf:"bytes,7,rep,name=damaged,proto3" json:"damaged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1137,6 +1146,73 @@ func (x *ReportRequest) GetShards() []*ShardStatus {
 	return nil
 }
 
+func (x *ReportRequest) GetDamaged() []*DamagedReplica {
+	if x != nil {
+		return x.Damaged
+	}
+	return nil
+}
+
+type DamagedReplica struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Meta          bool                   `protobuf:"varint,1,opt,name=meta,proto3" json:"meta,omitempty"`
+	Shard         uint32                 `protobuf:"varint,2,opt,name=shard,proto3" json:"shard,omitempty"`
+	Epoch         uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DamagedReplica) Reset() {
+	*x = DamagedReplica{}
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DamagedReplica) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DamagedReplica) ProtoMessage() {}
+
+func (x *DamagedReplica) ProtoReflect() protoreflect.Message {
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DamagedReplica.ProtoReflect.Descriptor instead.
+func (*DamagedReplica) Descriptor() ([]byte, []int) {
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *DamagedReplica) GetMeta() bool {
+	if x != nil {
+		return x.Meta
+	}
+	return false
+}
+
+func (x *DamagedReplica) GetShard() uint32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
+func (x *DamagedReplica) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
 type SettledGroup struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Meta          bool                   `protobuf:"varint,1,opt,name=meta,proto3" json:"meta,omitempty"`
@@ -1148,7 +1224,7 @@ type SettledGroup struct {
 
 func (x *SettledGroup) Reset() {
 	*x = SettledGroup{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[17]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1160,7 +1236,7 @@ func (x *SettledGroup) String() string {
 func (*SettledGroup) ProtoMessage() {}
 
 func (x *SettledGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[17]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1173,7 +1249,7 @@ func (x *SettledGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettledGroup.ProtoReflect.Descriptor instead.
 func (*SettledGroup) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{17}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SettledGroup) GetMeta() bool {
@@ -1200,13 +1276,14 @@ func (x *SettledGroup) GetEpoch() uint64 {
 type ReportResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	State         []byte                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	Silent        []string               `protobuf:"bytes,2,rep,name=silent,proto3" json:"silent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[18]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1218,7 +1295,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[18]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1231,12 +1308,431 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{18}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ReportResponse) GetState() []byte {
 	if x != nil {
 		return x.State
+	}
+	return nil
+}
+
+func (x *ReportResponse) GetSilent() []string {
+	if x != nil {
+		return x.Silent
+	}
+	return nil
+}
+
+type ProposeMetaRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Command       []byte                 `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProposeMetaRequest) Reset() {
+	*x = ProposeMetaRequest{}
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProposeMetaRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProposeMetaRequest) ProtoMessage() {}
+
+func (x *ProposeMetaRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProposeMetaRequest.ProtoReflect.Descriptor instead.
+func (*ProposeMetaRequest) Descriptor() ([]byte, []int) {
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ProposeMetaRequest) GetCommand() []byte {
+	if x != nil {
+		return x.Command
+	}
+	return nil
+}
+
+type ProposeMetaResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Outcome       []byte                 `protobuf:"bytes,1,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProposeMetaResponse) Reset() {
+	*x = ProposeMetaResponse{}
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProposeMetaResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProposeMetaResponse) ProtoMessage() {}
+
+func (x *ProposeMetaResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProposeMetaResponse.ProtoReflect.Descriptor instead.
+func (*ProposeMetaResponse) Descriptor() ([]byte, []int) {
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ProposeMetaResponse) GetOutcome() []byte {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
+type ReportsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportsRequest) Reset() {
+	*x = ReportsRequest{}
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportsRequest) ProtoMessage() {}
+
+func (x *ReportsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportsRequest.ProtoReflect.Descriptor instead.
+func (*ReportsRequest) Descriptor() ([]byte, []int) {
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{22}
+}
+
+type ReportsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reports       []*HeardReport         `protobuf:"bytes,1,rep,name=reports,proto3" json:"reports,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportsResponse) Reset() {
+	*x = ReportsResponse{}
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportsResponse) ProtoMessage() {}
+
+func (x *ReportsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportsResponse.ProtoReflect.Descriptor instead.
+func (*ReportsResponse) Descriptor() ([]byte, []int) {
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ReportsResponse) GetReports() []*HeardReport {
+	if x != nil {
+		return x.Reports
+	}
+	return nil
+}
+
+type HeardReport struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	AgeNanos      int64                  `protobuf:"varint,2,opt,name=age_nanos,json=ageNanos,proto3" json:"age_nanos,omitempty"`
+	Reported      bool                   `protobuf:"varint,3,opt,name=reported,proto3" json:"reported,omitempty"` // false: nothing was heard yet, so there are no shards to tell of
+	Shards        []*ShardStatus         `protobuf:"bytes,4,rep,name=shards,proto3" json:"shards,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeardReport) Reset() {
+	*x = HeardReport{}
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeardReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeardReport) ProtoMessage() {}
+
+func (x *HeardReport) ProtoReflect() protoreflect.Message {
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeardReport.ProtoReflect.Descriptor instead.
+func (*HeardReport) Descriptor() ([]byte, []int) {
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *HeardReport) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *HeardReport) GetAgeNanos() int64 {
+	if x != nil {
+		return x.AgeNanos
+	}
+	return 0
+}
+
+func (x *HeardReport) GetReported() bool {
+	if x != nil {
+		return x.Reported
+	}
+	return false
+}
+
+func (x *HeardReport) GetShards() []*ShardStatus {
+	if x != nil {
+		return x.Shards
+	}
+	return nil
+}
+
+type FlushRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FlushRequest) Reset() {
+	*x = FlushRequest{}
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlushRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlushRequest) ProtoMessage() {}
+
+func (x *FlushRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlushRequest.ProtoReflect.Descriptor instead.
+func (*FlushRequest) Descriptor() ([]byte, []int) {
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{25}
+}
+
+type FlushResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FlushResponse) Reset() {
+	*x = FlushResponse{}
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlushResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlushResponse) ProtoMessage() {}
+
+func (x *FlushResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlushResponse.ProtoReflect.Descriptor instead.
+func (*FlushResponse) Descriptor() ([]byte, []int) {
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{26}
+}
+
+type DigestRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Shard         uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
+	Mark          uint64                 `protobuf:"varint,2,opt,name=mark,proto3" json:"mark,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DigestRequest) Reset() {
+	*x = DigestRequest{}
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DigestRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DigestRequest) ProtoMessage() {}
+
+func (x *DigestRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DigestRequest.ProtoReflect.Descriptor instead.
+func (*DigestRequest) Descriptor() ([]byte, []int) {
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *DigestRequest) GetShard() uint32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
+func (x *DigestRequest) GetMark() uint64 {
+	if x != nil {
+		return x.Mark
+	}
+	return 0
+}
+
+type DigestResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Digest        []byte                 `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DigestResponse) Reset() {
+	*x = DigestResponse{}
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DigestResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DigestResponse) ProtoMessage() {}
+
+func (x *DigestResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DigestResponse.ProtoReflect.Descriptor instead.
+func (*DigestResponse) Descriptor() ([]byte, []int) {
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *DigestResponse) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *DigestResponse) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
 	}
 	return nil
 }
@@ -1305,7 +1801,7 @@ const file_adapters_workerrpc_workerpb_worker_proto_rawDesc = "" +
 	"\x05value\x18\x03 \x01(\x01R\x05value\"\x0f\n" +
 	"\rStatusRequest\"L\n" +
 	"\x0eStatusResponse\x12:\n" +
-	"\x06shards\x18\x01 \x03(\v2\".raftmetrics.worker.v1.ShardStatusR\x06shards\"\xc2\x01\n" +
+	"\x06shards\x18\x01 \x03(\v2\".raftmetrics.worker.v1.ShardStatusR\x06shards\"\xdc\x01\n" +
 	"\vShardStatus\x12\x14\n" +
 	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\bR\x06leader\x12\x18\n" +
@@ -1313,30 +1809,61 @@ const file_adapters_workerrpc_workerpb_worker_proto_rawDesc = "" +
 	"\x04term\x18\x04 \x01(\x04R\x04term\x12\x16\n" +
 	"\x06commit\x18\x05 \x01(\x04R\x06commit\x12\x18\n" +
 	"\aapplied\x18\x06 \x01(\x04R\aapplied\x12%\n" +
-	"\x0eleader_replica\x18\a \x01(\x04R\rleaderReplica\"\xf0\x01\n" +
+	"\x0eleader_replica\x18\a \x01(\x04R\rleaderReplica\x12\x18\n" +
+	"\alearner\x18\b \x01(\bR\alearner\"\xb1\x02\n" +
 	"\rReportRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x14\n" +
 	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\x12=\n" +
 	"\asettled\x18\x05 \x03(\v2#.raftmetrics.worker.v1.SettledGroupR\asettled\x12:\n" +
-	"\x06shards\x18\x06 \x03(\v2\".raftmetrics.worker.v1.ShardStatusR\x06shards\"N\n" +
+	"\x06shards\x18\x06 \x03(\v2\".raftmetrics.worker.v1.ShardStatusR\x06shards\x12?\n" +
+	"\adamaged\x18\a \x03(\v2%.raftmetrics.worker.v1.DamagedReplicaR\adamaged\"P\n" +
+	"\x0eDamagedReplica\x12\x12\n" +
+	"\x04meta\x18\x01 \x01(\bR\x04meta\x12\x14\n" +
+	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\"N\n" +
 	"\fSettledGroup\x12\x12\n" +
 	"\x04meta\x18\x01 \x01(\bR\x04meta\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x14\n" +
-	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\"&\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\">\n" +
 	"\x0eReportResponse\x12\x14\n" +
-	"\x05state\x18\x01 \x01(\fR\x05state*S\n" +
+	"\x05state\x18\x01 \x01(\fR\x05state\x12\x16\n" +
+	"\x06silent\x18\x02 \x03(\tR\x06silent\".\n" +
+	"\x12ProposeMetaRequest\x12\x18\n" +
+	"\acommand\x18\x01 \x01(\fR\acommand\"/\n" +
+	"\x13ProposeMetaResponse\x12\x18\n" +
+	"\aoutcome\x18\x01 \x01(\fR\aoutcome\"\x10\n" +
+	"\x0eReportsRequest\"O\n" +
+	"\x0fReportsResponse\x12<\n" +
+	"\areports\x18\x01 \x03(\v2\".raftmetrics.worker.v1.HeardReportR\areports\"\x96\x01\n" +
+	"\vHeardReport\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1b\n" +
+	"\tage_nanos\x18\x02 \x01(\x03R\bageNanos\x12\x1a\n" +
+	"\breported\x18\x03 \x01(\bR\breported\x12:\n" +
+	"\x06shards\x18\x04 \x03(\v2\".raftmetrics.worker.v1.ShardStatusR\x06shards\"\x0e\n" +
+	"\fFlushRequest\"\x0f\n" +
+	"\rFlushResponse\"9\n" +
+	"\rDigestRequest\x12\x14\n" +
+	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x12\n" +
+	"\x04mark\x18\x02 \x01(\x04R\x04mark\">\n" +
+	"\x0eDigestResponse\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\fR\x06digest*S\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14OUTCOME_NOT_PROPOSED\x10\x01\x12\x15\n" +
-	"\x11OUTCOME_AMBIGUOUS\x10\x022\xc4\x03\n" +
+	"\x11OUTCOME_AMBIGUOUS\x10\x022\xaf\x06\n" +
 	"\x06Worker\x12X\n" +
 	"\aPropose\x12%.raftmetrics.worker.v1.ProposeRequest\x1a&.raftmetrics.worker.v1.ProposeResponse\x12[\n" +
 	"\bPartials\x12&.raftmetrics.worker.v1.PartialsRequest\x1a'.raftmetrics.worker.v1.PartialsResponse\x12U\n" +
 	"\x06Latest\x12$.raftmetrics.worker.v1.LatestRequest\x1a%.raftmetrics.worker.v1.LatestResponse\x12U\n" +
 	"\x06Status\x12$.raftmetrics.worker.v1.StatusRequest\x1a%.raftmetrics.worker.v1.StatusResponse\x12U\n" +
-	"\x06Report\x12$.raftmetrics.worker.v1.ReportRequest\x1a%.raftmetrics.worker.v1.ReportResponseB@Z>github.com/raftmetrics/raftmetrics/adapters/workerrpc/workerpbb\x06proto3"
+	"\x06Report\x12$.raftmetrics.worker.v1.ReportRequest\x1a%.raftmetrics.worker.v1.ReportResponse\x12d\n" +
+	"\vProposeMeta\x12).raftmetrics.worker.v1.ProposeMetaRequest\x1a*.raftmetrics.worker.v1.ProposeMetaResponse\x12X\n" +
+	"\aReports\x12%.raftmetrics.worker.v1.ReportsRequest\x1a&.raftmetrics.worker.v1.ReportsResponse\x12R\n" +
+	"\x05Flush\x12#.raftmetrics.worker.v1.FlushRequest\x1a$.raftmetrics.worker.v1.FlushResponse\x12U\n" +
+	"\x06Digest\x12$.raftmetrics.worker.v1.DigestRequest\x1a%.raftmetrics.worker.v1.DigestResponseB@Z>github.com/raftmetrics/raftmetrics/adapters/workerrpc/workerpbb\x06proto3"
 
 var (
 	file_adapters_workerrpc_workerpb_worker_proto_rawDescOnce sync.Once
@@ -1351,28 +1878,38 @@ func file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_adapters_workerrpc_workerpb_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_adapters_workerrpc_workerpb_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_adapters_workerrpc_workerpb_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_adapters_workerrpc_workerpb_worker_proto_goTypes = []any{
-	(Outcome)(0),             // 0: raftmetrics.worker.v1.Outcome
-	(*Fault)(nil),            // 1: raftmetrics.worker.v1.Fault
-	(*FaultDetail)(nil),      // 2: raftmetrics.worker.v1.FaultDetail
-	(*ProposeRequest)(nil),   // 3: raftmetrics.worker.v1.ProposeRequest
-	(*ProposeResponse)(nil),  // 4: raftmetrics.worker.v1.ProposeResponse
-	(*Read)(nil),             // 5: raftmetrics.worker.v1.Read
-	(*Matcher)(nil),          // 6: raftmetrics.worker.v1.Matcher
-	(*Query)(nil),            // 7: raftmetrics.worker.v1.Query
-	(*PartialsRequest)(nil),  // 8: raftmetrics.worker.v1.PartialsRequest
-	(*PartialsResponse)(nil), // 9: raftmetrics.worker.v1.PartialsResponse
-	(*Table)(nil),            // 10: raftmetrics.worker.v1.Table
-	(*LatestRequest)(nil),    // 11: raftmetrics.worker.v1.LatestRequest
-	(*LatestResponse)(nil),   // 12: raftmetrics.worker.v1.LatestResponse
-	(*Sample)(nil),           // 13: raftmetrics.worker.v1.Sample
-	(*StatusRequest)(nil),    // 14: raftmetrics.worker.v1.StatusRequest
-	(*StatusResponse)(nil),   // 15: raftmetrics.worker.v1.StatusResponse
-	(*ShardStatus)(nil),      // 16: raftmetrics.worker.v1.ShardStatus
-	(*ReportRequest)(nil),    // 17: raftmetrics.worker.v1.ReportRequest
-	(*SettledGroup)(nil),     // 18: raftmetrics.worker.v1.SettledGroup
-	(*ReportResponse)(nil),   // 19: raftmetrics.worker.v1.ReportResponse
+	(Outcome)(0),                // 0: raftmetrics.worker.v1.Outcome
+	(*Fault)(nil),               // 1: raftmetrics.worker.v1.Fault
+	(*FaultDetail)(nil),         // 2: raftmetrics.worker.v1.FaultDetail
+	(*ProposeRequest)(nil),      // 3: raftmetrics.worker.v1.ProposeRequest
+	(*ProposeResponse)(nil),     // 4: raftmetrics.worker.v1.ProposeResponse
+	(*Read)(nil),                // 5: raftmetrics.worker.v1.Read
+	(*Matcher)(nil),             // 6: raftmetrics.worker.v1.Matcher
+	(*Query)(nil),               // 7: raftmetrics.worker.v1.Query
+	(*PartialsRequest)(nil),     // 8: raftmetrics.worker.v1.PartialsRequest
+	(*PartialsResponse)(nil),    // 9: raftmetrics.worker.v1.PartialsResponse
+	(*Table)(nil),               // 10: raftmetrics.worker.v1.Table
+	(*LatestRequest)(nil),       // 11: raftmetrics.worker.v1.LatestRequest
+	(*LatestResponse)(nil),      // 12: raftmetrics.worker.v1.LatestResponse
+	(*Sample)(nil),              // 13: raftmetrics.worker.v1.Sample
+	(*StatusRequest)(nil),       // 14: raftmetrics.worker.v1.StatusRequest
+	(*StatusResponse)(nil),      // 15: raftmetrics.worker.v1.StatusResponse
+	(*ShardStatus)(nil),         // 16: raftmetrics.worker.v1.ShardStatus
+	(*ReportRequest)(nil),       // 17: raftmetrics.worker.v1.ReportRequest
+	(*DamagedReplica)(nil),      // 18: raftmetrics.worker.v1.DamagedReplica
+	(*SettledGroup)(nil),        // 19: raftmetrics.worker.v1.SettledGroup
+	(*ReportResponse)(nil),      // 20: raftmetrics.worker.v1.ReportResponse
+	(*ProposeMetaRequest)(nil),  // 21: raftmetrics.worker.v1.ProposeMetaRequest
+	(*ProposeMetaResponse)(nil), // 22: raftmetrics.worker.v1.ProposeMetaResponse
+	(*ReportsRequest)(nil),      // 23: raftmetrics.worker.v1.ReportsRequest
+	(*ReportsResponse)(nil),     // 24: raftmetrics.worker.v1.ReportsResponse
+	(*HeardReport)(nil),         // 25: raftmetrics.worker.v1.HeardReport
+	(*FlushRequest)(nil),        // 26: raftmetrics.worker.v1.FlushRequest
+	(*FlushResponse)(nil),       // 27: raftmetrics.worker.v1.FlushResponse
+	(*DigestRequest)(nil),       // 28: raftmetrics.worker.v1.DigestRequest
+	(*DigestResponse)(nil),      // 29: raftmetrics.worker.v1.DigestResponse
 }
 var file_adapters_workerrpc_workerpb_worker_proto_depIdxs = []int32{
 	2,  // 0: raftmetrics.worker.v1.Fault.details:type_name -> raftmetrics.worker.v1.FaultDetail
@@ -1385,23 +1922,34 @@ var file_adapters_workerrpc_workerpb_worker_proto_depIdxs = []int32{
 	6,  // 7: raftmetrics.worker.v1.LatestRequest.matchers:type_name -> raftmetrics.worker.v1.Matcher
 	13, // 8: raftmetrics.worker.v1.LatestResponse.sample:type_name -> raftmetrics.worker.v1.Sample
 	16, // 9: raftmetrics.worker.v1.StatusResponse.shards:type_name -> raftmetrics.worker.v1.ShardStatus
-	18, // 10: raftmetrics.worker.v1.ReportRequest.settled:type_name -> raftmetrics.worker.v1.SettledGroup
+	19, // 10: raftmetrics.worker.v1.ReportRequest.settled:type_name -> raftmetrics.worker.v1.SettledGroup
 	16, // 11: raftmetrics.worker.v1.ReportRequest.shards:type_name -> raftmetrics.worker.v1.ShardStatus
-	3,  // 12: raftmetrics.worker.v1.Worker.Propose:input_type -> raftmetrics.worker.v1.ProposeRequest
-	8,  // 13: raftmetrics.worker.v1.Worker.Partials:input_type -> raftmetrics.worker.v1.PartialsRequest
-	11, // 14: raftmetrics.worker.v1.Worker.Latest:input_type -> raftmetrics.worker.v1.LatestRequest
-	14, // 15: raftmetrics.worker.v1.Worker.Status:input_type -> raftmetrics.worker.v1.StatusRequest
-	17, // 16: raftmetrics.worker.v1.Worker.Report:input_type -> raftmetrics.worker.v1.ReportRequest
-	4,  // 17: raftmetrics.worker.v1.Worker.Propose:output_type -> raftmetrics.worker.v1.ProposeResponse
-	9,  // 18: raftmetrics.worker.v1.Worker.Partials:output_type -> raftmetrics.worker.v1.PartialsResponse
-	12, // 19: raftmetrics.worker.v1.Worker.Latest:output_type -> raftmetrics.worker.v1.LatestResponse
-	15, // 20: raftmetrics.worker.v1.Worker.Status:output_type -> raftmetrics.worker.v1.StatusResponse
-	19, // 21: raftmetrics.worker.v1.Worker.Report:output_type -> raftmetrics.worker.v1.ReportResponse
-	17, // [17:22] is the sub-list for method output_type
-	12, // [12:17] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	18, // 12: raftmetrics.worker.v1.ReportRequest.damaged:type_name -> raftmetrics.worker.v1.DamagedReplica
+	25, // 13: raftmetrics.worker.v1.ReportsResponse.reports:type_name -> raftmetrics.worker.v1.HeardReport
+	16, // 14: raftmetrics.worker.v1.HeardReport.shards:type_name -> raftmetrics.worker.v1.ShardStatus
+	3,  // 15: raftmetrics.worker.v1.Worker.Propose:input_type -> raftmetrics.worker.v1.ProposeRequest
+	8,  // 16: raftmetrics.worker.v1.Worker.Partials:input_type -> raftmetrics.worker.v1.PartialsRequest
+	11, // 17: raftmetrics.worker.v1.Worker.Latest:input_type -> raftmetrics.worker.v1.LatestRequest
+	14, // 18: raftmetrics.worker.v1.Worker.Status:input_type -> raftmetrics.worker.v1.StatusRequest
+	17, // 19: raftmetrics.worker.v1.Worker.Report:input_type -> raftmetrics.worker.v1.ReportRequest
+	21, // 20: raftmetrics.worker.v1.Worker.ProposeMeta:input_type -> raftmetrics.worker.v1.ProposeMetaRequest
+	23, // 21: raftmetrics.worker.v1.Worker.Reports:input_type -> raftmetrics.worker.v1.ReportsRequest
+	26, // 22: raftmetrics.worker.v1.Worker.Flush:input_type -> raftmetrics.worker.v1.FlushRequest
+	28, // 23: raftmetrics.worker.v1.Worker.Digest:input_type -> raftmetrics.worker.v1.DigestRequest
+	4,  // 24: raftmetrics.worker.v1.Worker.Propose:output_type -> raftmetrics.worker.v1.ProposeResponse
+	9,  // 25: raftmetrics.worker.v1.Worker.Partials:output_type -> raftmetrics.worker.v1.PartialsResponse
+	12, // 26: raftmetrics.worker.v1.Worker.Latest:output_type -> raftmetrics.worker.v1.LatestResponse
+	15, // 27: raftmetrics.worker.v1.Worker.Status:output_type -> raftmetrics.worker.v1.StatusResponse
+	20, // 28: raftmetrics.worker.v1.Worker.Report:output_type -> raftmetrics.worker.v1.ReportResponse
+	22, // 29: raftmetrics.worker.v1.Worker.ProposeMeta:output_type -> raftmetrics.worker.v1.ProposeMetaResponse
+	24, // 30: raftmetrics.worker.v1.Worker.Reports:output_type -> raftmetrics.worker.v1.ReportsResponse
+	27, // 31: raftmetrics.worker.v1.Worker.Flush:output_type -> raftmetrics.worker.v1.FlushResponse
+	29, // 32: raftmetrics.worker.v1.Worker.Digest:output_type -> raftmetrics.worker.v1.DigestResponse
+	24, // [24:33] is the sub-list for method output_type
+	15, // [15:24] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_adapters_workerrpc_workerpb_worker_proto_init() }
@@ -1415,7 +1963,7 @@ func file_adapters_workerrpc_workerpb_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_adapters_workerrpc_workerpb_worker_proto_rawDesc), len(file_adapters_workerrpc_workerpb_worker_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   19,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
