@@ -114,6 +114,24 @@ func (d *Director) take(ctx context.Context, state *cluster.State, node cluster.
 			return err
 		}
 	}
+	return d.renew(ctx, state, r)
+}
+
+// renew has the damaged replicas of a node made anew, in place and under new ids: as voters under their
+// old names they could forget what they have promised. A group's only replica stays, for whatever it
+// still has is nowhere else.
+func (d *Director) renew(ctx context.Context, state *cluster.State, r outbound.NodeReport) error {
+	for _, damaged := range r.Damaged {
+		p := placementOf(state, damaged.Group)
+		if _, on := p.On(r.Node); !on || !p.Settled || p.Epoch != damaged.Epoch || len(p.Replicas) < 2 {
+			continue
+		}
+		m := cluster.Move{Group: damaged.Group, From: r.Node, To: r.Node, Epoch: p.Epoch}
+		// A conflict means that the placement has changed meanwhile; the next report tells what is left.
+		if err := d.Propose(ctx, Command{Move: &m}); err != nil && fault.KindOf(err) != fault.Conflict {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -47,6 +47,7 @@ type paperNode struct {
 	founding  []byte
 	saved     outbound.AppliedState
 	replicas  map[cluster.Group]cluster.ReplicaID
+	damaged   map[cluster.Group]cluster.ReplicaID // which of them cannot be used
 
 	founder   *appcluster.Founder
 	view      *appcluster.View
@@ -127,7 +128,8 @@ func (n *paperNode) begin(founding []byte, state *cluster.State) {
 	n.steward = appcluster.NewSteward(n.view, n, n, report)
 	n.director = appcluster.NewDirector(n.view, n, n, n, appcluster.RepairAfterDefault, report)
 	n.reporter = appcluster.NewReporter(appcluster.ReporterConfig{
-		Self: self, View: n.view, Local: n.director, Peers: n, Shards: n, Settled: n.steward.Settled, Timer: n, Report: report,
+		Self: self, View: n.view, Local: n.director, Peers: n, Shards: n, Settled: n.steward.Settled, Damaged: n.damagedGroups,
+		Timer: n, Report: report,
 	})
 	n.recruiter = appcluster.NewRecruiter(appcluster.RecruiterConfig{
 		Hosts: n.hosts, View: n.view, Founding: founding, Director: n.director, Contact: n, Timer: n, Report: report,
@@ -233,11 +235,29 @@ func (w *world) isQuiet(s *cluster.State) bool {
 // holder returns the living node that holds replica id of the group.
 func (w *world) holder(group cluster.Group, id cluster.ReplicaID) *paperNode {
 	for _, n := range w.nodes {
-		if n.alive && n.replicas[group] == id {
+		if n.alive && n.replicas[group] == id && n.damaged[group] != id {
 			return n
 		}
 	}
 	return nil
+}
+
+// damage makes the group's replica on n one that does nothing any more.
+func (n *paperNode) damage(group cluster.Group) {
+	if n.damaged == nil {
+		n.damaged = map[cluster.Group]cluster.ReplicaID{}
+	}
+	n.damaged[group] = n.replicas[group]
+}
+
+func (n *paperNode) damagedGroups() []cluster.Group {
+	var groups []cluster.Group
+	for group, id := range n.damaged {
+		if n.replicas[group] == id {
+			groups = append(groups, group)
+		}
+	}
+	return groups
 }
 
 // elect gives a group a leader while a majority of its voters is alive.

@@ -37,6 +37,7 @@ type Reporter struct {
 	peers   outbound.ClusterPeers
 	shards  outbound.ShardObserver
 	settled func() []outbound.SettledGroup
+	damaged func() []cluster.Group
 	timer   outbound.Timer
 	report  Reporting
 	leader  cluster.NodeID // who took the last report; only Run uses it
@@ -56,15 +57,21 @@ type ReporterConfig struct {
 	Peers   outbound.ClusterPeers
 	Shards  outbound.ShardObserver
 	Settled func() []outbound.SettledGroup
+	// Damaged returns, at once, the groups whose replica on this node has lost data or been found
+	// damaged, until another replica is hosted in its stead; nil: there never are any.
+	Damaged func() []cluster.Group
 	Timer   outbound.Timer
 	Report  Reporting
 }
 
 // NewReporter returns a reporter; Run does its work.
 func NewReporter(c ReporterConfig) *Reporter {
+	if c.Damaged == nil {
+		c.Damaged = func() []cluster.Group { return nil }
+	}
 	return &Reporter{
 		self: c.Self, view: c.View, local: c.Local, peers: c.Peers, shards: c.Shards,
-		settled: c.Settled, timer: c.Timer, report: c.Report,
+		settled: c.Settled, damaged: c.Damaged, timer: c.Timer, report: c.Report,
 	}
 }
 
@@ -91,7 +98,7 @@ func (r *Reporter) Round(ctx context.Context) error {
 	}
 	report := outbound.NodeReport{
 		Node: r.self.Node, Incarnation: r.self.Incarnation, Address: r.self.Address,
-		Epoch: state.Epoch(), Settled: r.settled(), Shards: r.shards.Shards(),
+		Epoch: state.Epoch(), Settled: r.settled(), Damaged: r.damagedReplicas(state), Shards: r.shards.Shards(),
 	}
 	var errs []error
 	asked, answered := false, false
@@ -114,6 +121,18 @@ func (r *Reporter) Round(ctx context.Context) error {
 		return r.learn(reply)
 	}
 	return errors.Join(errs...)
+}
+
+// damagedReplicas names the damaged replicas by their placements. One whose placement is changing is told
+// of later, for it may be on its way out already.
+func (r *Reporter) damagedReplicas(state *cluster.State) []outbound.DamagedReplica {
+	var list []outbound.DamagedReplica
+	for _, group := range r.damaged() {
+		if p := placementOf(state, group); p.Settled {
+			list = append(list, outbound.DamagedReplica{Group: group, Epoch: p.Epoch})
+		}
+	}
+	return list
 }
 
 // isAnswer reports that the other node was reached, whatever it said.
