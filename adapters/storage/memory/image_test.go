@@ -3,6 +3,7 @@ package memory
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"io"
 	"testing"
 	"testing/iotest"
@@ -73,7 +74,7 @@ func TestImageReaderIsAbandoned(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := r.Read(make([]byte, 1<<10)); err != nil && err != io.EOF {
+	if n, err := r.Read(make([]byte, 1<<10)); err != nil && !errors.Is(err, io.EOF) {
 		t.Fatalf("Read after Close=%d, %v", n, err)
 	}
 }
