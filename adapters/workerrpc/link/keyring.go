@@ -74,7 +74,17 @@ func errAdopted(self cluster.Node, clusterID string) *RefusalError {
 	return Refuse(AlreadyAdopted, "node %s belongs to cluster %s; empty its DATA_DIR to let another cluster adopt it", self.ID(), clusterID)
 }
 
-// ClusterID returns the cluster that the node belongs to, "" before Join.
+// Leave makes the node one that belongs to no cluster and waits to be adopted, for what made it a member
+// is lost. SetSelf its next incarnation before: the one that leaves must not be adopted again. Open links
+// stay open, so end them afterwards, those that were accepted by Server.Disconnect and those that were
+// dialed where they are used; until then the other nodes take the next incarnation for a second node.
+func (k *Keyring) Leave() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.mu.membership = nil
+}
+
+// ClusterID returns the cluster that the node belongs to, "" before Join and after Leave.
 func (k *Keyring) ClusterID() string {
 	if _, m := k.read(); m != nil {
 		return m.clusterID

@@ -73,13 +73,21 @@ func NewServer(options ServerOptions) *Server {
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.mu.closed = true
-	for c := range s.mu.conns {
-		_ = c.Close() // it is given up
-	}
 	s.mu.Unlock()
+	s.Disconnect()
 	s.cancel()
 	s.done.Wait()
 	return nil
+}
+
+// Disconnect closes every connection, handshakes under way included, and goes on accepting new ones. It
+// does not wait for the acceptors to return.
+func (s *Server) Disconnect() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.mu.conns {
+		_ = c.Close() // it is given up
+	}
 }
 
 // ServeHTTP upgrades a request to a link and serves it to its end.

@@ -54,10 +54,15 @@ func tlsBinding(state *tls.ConnectionState) ([]byte, error) {
 	return binding, nil
 }
 
-// setKeepAlive applies keepAlive to a connection that somebody else's listener accepted.
+// setKeepAlive applies keepAlive to a connection that somebody else's listener accepted, and may have
+// wrapped: in TLS, or to count it.
 func setKeepAlive(c net.Conn) {
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
+	for {
+		wrapper, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		c = wrapper.NetConn()
 	}
 	if t, ok := c.(*net.TCPConn); ok {
 		_ = t.SetKeepAliveConfig(keepAlive()) // an aid; users of the link watch it themselves
