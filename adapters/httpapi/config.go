@@ -86,7 +86,7 @@ type Config struct {
 	Observer Observer
 	// Logger takes the access log.
 	Logger zerolog.Logger
-	// ConnectionsMax bounds open connections; further ones wait to be accepted.
+	// ConnectionsMax bounds the open connections that are not links; further ones wait to be accepted.
 	ConnectionsMax int
 	// RequestsInFlightMax bounds requests being answered; further ones get 429.
 	RequestsInFlightMax int

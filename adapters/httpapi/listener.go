@@ -2,10 +2,12 @@ package httpapi
 
 import (
 	"net"
+	"net/http"
 	"sync"
 )
 
-// limitedListener accepts a connection only while fewer than a limit are open.
+// limitedListener accepts a connection only while fewer than a limit are open, those not counted that
+// have become links between nodes.
 type limitedListener struct {
 	net.Listener
 	slots  chan struct{}
@@ -44,8 +46,19 @@ type limitedConn struct {
 	release func()
 }
 
-// Close gives the slot back.
+// Close gives the slot back, unless that has happened.
 func (c *limitedConn) Close() error {
 	c.once.Do(c.release)
 	return c.Conn.Close()
+}
+
+// NetConn returns what is counted, for whoever sets options of the socket.
+func (c *limitedConn) NetConn() net.Conn { return c.Conn }
+
+// uncountLinks is the server's ConnState. Links stay open for days and have bounds of their own; while
+// they were counted, as many would leave no room for clients, and clients none for them.
+func uncountLinks(conn net.Conn, state http.ConnState) {
+	if c, ok := conn.(*limitedConn); ok && state == http.StateHijacked {
+		c.once.Do(c.release)
+	}
 }

@@ -77,6 +77,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		MaxHeaderBytes:    HeaderBytesMax,
 		ErrorLog:          log.New(serverLog{s.config.Logger}, "", 0),
 		BaseContext:       func(net.Listener) context.Context { return requests },
+		ConnState:         uncountLinks,
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(limitConnections(listener, s.config.ConnectionsMax)) }()

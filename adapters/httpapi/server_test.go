@@ -416,3 +416,39 @@ func TestNodeLinkIsServedWithoutAToken(t *testing.T) {
 		}
 	})
 }
+
+func TestLinksTakeNoRoomFromClients(t *testing.T) {
+	held := make(chan net.Conn, 3)
+	link := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+		}
+		held <- conn
+	})
+	serve(t, func(c *Config) { c.NodeLink, c.ConnectionsMax = link, 1 }, func(t *testing.T, s *served) {
+		t.Helper()
+		s.health.EXPECT().Health(gomock.Any()).AnyTimes().Return(healthy)
+		for range cap(held) {
+			defer closeNow(t, s.raw(t, "GET "+NodeLinkPath+" HTTP/1.1\r\nHost: node\r\n\r\n"))
+		}
+		var links []net.Conn
+		for range cap(held) {
+			links = append(links, <-held)
+		}
+		if _, ok := links[0].(interface{ NetConn() net.Conn }); !ok {
+			t.Errorf("a %T hides its socket", links[0])
+		}
+		// Links that end give back nothing that they did not have.
+		for _, conn := range links {
+			closeNow(t, conn)
+		}
+		client := s.raw(t, "GET")
+		defer closeNow(t, client)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := s.listener.dial(ctx, "", ""); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a second client beside the one allowed: %v, want it to wait", err)
+		}
+	})
+}
