@@ -7,14 +7,15 @@ import (
 	"net/netip"
 	"os"
 	"reflect"
-	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/caarlos0/env/v11"
 
 	"github.com/raftmetrics/raftmetrics/adapters/cli"
 	"github.com/raftmetrics/raftmetrics/adapters/system"
+	"github.com/raftmetrics/raftmetrics/domain/cluster"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 )
@@ -39,23 +40,30 @@ const (
 // Config is how one node is to run. Each field is an option under its env name: a flag, an environment
 // variable or a line of the file, in this order. expect completes "expected …" in a refusal.
 type Config struct {
-	NodeRole       string   `env:"NODE_ROLE" expect:"to be left unset: this version runs a single node" help:"role in a cluster; leave it unset for a single node, all that this version runs"`
-	NodeID         string   `env:"NODE_ID" envDefault:"node-1" expect:"1 to 63 letters, digits, '.', '_' or '-'" help:"name of this node in answers and logs"`
-	Port           uint16   `env:"PORT" envDefault:"8080" expect:"a number from 0 to 65535" help:"TCP port of the HTTP API; 0 takes a free one"`
-	BindAddr       string   `env:"BIND_ADDR" expect:"an IP address of this machine or localhost" help:"address to listen on; default: all addresses, without AUTH_TOKEN 127.0.0.1"`
-	AuthToken      secret   `env:"AUTH_TOKEN" expect:"8 to 4096 printable ASCII characters without spaces" help:"bearer token that clients must send; without one the node listens on loopback only and takes 'raftmetrics-dev-token'"`
-	AuthTokenFile  string   `env:"AUTH_TOKEN_FILE" expect:"a readable file that holds the token" help:"file that holds AUTH_TOKEN, instead of it"`
-	DataDir        string   `env:"DATA_DIR" envDefault:"./data" expect:"a directory that can be created and written" help:"directory of the Raft log and the shard files"`
-	Shards         int      `env:"SHARDS" envDefault:"8" expect:"a number from 1 to 4096" help:"number of shards; chosen at the first start, never changed"`
-	MetricSpread   int      `env:"METRIC_SPREAD" envDefault:"8" expect:"a number from 1 to 4096" help:"most shards that one metric uses; chosen at the first start, never changed"`
-	Storage        string   `env:"STORAGE" envDefault:"duckdb" expect:"duckdb or memory" help:"where samples are kept: duckdb (durable) or memory (gone when the process ends, DATA_DIR unused)"`
-	DuckDBMemory   byteSize `env:"DUCKDB_MEMORY_LIMIT" expect:"a size of at least 64MiB, such as 512MiB or 2GiB" help:"most memory DuckDB may use; default: a quarter of the machine's or container's, at most 4GiB"`
-	MemtableMemory byteSize `env:"MEMTABLE_MEMORY_LIMIT" envDefault:"256MiB" expect:"a size of at least 1MiB, such as 256MiB" help:"most memory of recent samples not yet flushed; over it writes wait, then are refused with 429"`
-	DuckDBThreads  int      `env:"DUCKDB_THREADS" envDefault:"0" expect:"a number from 0 to 1024" help:"threads of DuckDB; 0: one a CPU"`
-	LogLevel       string   `env:"LOG_LEVEL" envDefault:"info" expect:"debug, info, warn or error" help:"least severe lines to log: debug, info, warn or error"`
-	LogFormat      string   `env:"LOG_FORMAT" envDefault:"json" expect:"json or text" help:"form of log lines on standard error: json or text"`
+	NodeRole          string        `env:"NODE_ROLE" expect:"control or worker, or nothing for a single node" help:"control forms a cluster with the hosts it names, worker waits to be taken into one; leave it unset for a single node"`
+	NodeID            string        `env:"NODE_ID" envDefault:"node-1" expect:"1 to 63 letters, digits, '.', '_' or '-'" help:"name of this node, its own in the cluster"`
+	Port              uint16        `env:"PORT" envDefault:"8080" expect:"a number from 0 to 65535" help:"TCP port of the HTTP API; 0 takes a free one"`
+	BindAddr          string        `env:"BIND_ADDR" expect:"an IP address of this machine or localhost" help:"address to listen on; default: all addresses, without AUTH_TOKEN 127.0.0.1"`
+	AuthToken         secret        `env:"AUTH_TOKEN" expect:"8 to 4096 printable ASCII characters without spaces" help:"bearer token that clients must send; without one the node listens on loopback only and takes 'raftmetrics-dev-token'"`
+	AuthTokenFile     string        `env:"AUTH_TOKEN_FILE" expect:"a readable file that holds the token" help:"file that holds AUTH_TOKEN, instead of it"`
+	AdvertiseAddr     string        `env:"ADVERTISE_ADDR" expect:"host:port" help:"address under which other nodes reach this one; default: as a control node names it, else this host's name and PORT"`
+	WorkerHosts       []string      `env:"WORKER_HOSTS" expect:"a comma list of host:port" help:"workers that a control node takes into its cluster, host:port,host:port"`
+	ControlHosts      []string      `env:"CONTROL_HOSTS" expect:"a comma list of host:port" help:"the other control nodes, host:port,host:port"`
+	ClusterSecret     secret        `env:"CLUSTER_SECRET" expect:"8 to 4096 printable ASCII characters without spaces" help:"shared by nodes to take each other in; default: AUTH_TOKEN"`
+	DataDir           string        `env:"DATA_DIR" envDefault:"./data" expect:"a directory that can be created and written" help:"directory of the Raft log and the shard files"`
+	Shards            int           `env:"SHARDS" envDefault:"8" expect:"a number from 1 to 4096" help:"number of shards; chosen at the first start, never changed"`
+	MetricSpread      int           `env:"METRIC_SPREAD" envDefault:"8" expect:"a number from 1 to 4096" help:"most shards that one metric uses; chosen at the first start, never changed"`
+	ReplicationFactor int           `env:"REPLICATION_FACTOR" envDefault:"3" expect:"a number from 1 to 7" help:"copies of each shard, where there are that many nodes; chosen when the cluster is founded"`
+	RepairAfter       time.Duration `env:"REPAIR_AFTER" envDefault:"5m" expect:"a duration of at least 10s, such as 5m" help:"how long a node may be silent before its copies are made anew on others"`
+	Storage           string        `env:"STORAGE" envDefault:"duckdb" expect:"duckdb or memory" help:"where samples are kept: duckdb (durable) or memory (gone when the process ends, DATA_DIR unused)"`
+	DuckDBMemory      byteSize      `env:"DUCKDB_MEMORY_LIMIT" expect:"a size of at least 64MiB, such as 512MiB or 2GiB" help:"most memory DuckDB may use; default: a quarter of the machine's or container's, at most 4GiB"`
+	MemtableMemory    byteSize      `env:"MEMTABLE_MEMORY_LIMIT" envDefault:"256MiB" expect:"a size of at least 1MiB, such as 256MiB" help:"most memory of recent samples not yet flushed; over it writes wait, then are refused with 429"`
+	DuckDBThreads     int           `env:"DUCKDB_THREADS" envDefault:"0" expect:"a number from 0 to 1024" help:"threads of DuckDB; 0: one a CPU"`
+	LogLevel          string        `env:"LOG_LEVEL" envDefault:"info" expect:"debug, info, warn or error" help:"least severe lines to log: debug, info, warn or error"`
+	LogFormat         string        `env:"LOG_FORMAT" envDefault:"json" expect:"json or text" help:"form of log lines on standard error: json or text"`
 
-	development bool // no token was configured
+	development bool            // no token was configured
+	explicit    map[string]bool // options that were given, not left to their default
 }
 
 // configFile is the option that names the file; it is not part of Config, for it cannot stand in it.
@@ -104,6 +112,10 @@ func LoadConfig(flags map[string]string, getenv func(string) string) (Config, er
 	var c Config
 	if err := env.ParseWithOptions(&c, env.Options{Environment: merged}); err != nil {
 		return Config{}, parseFault(err, merged)
+	}
+	c.explicit = make(map[string]bool, len(merged))
+	for name := range merged {
+		c.explicit[name] = true
 	}
 	err := complete(&c)
 	return c, err
@@ -164,15 +176,10 @@ func wrong(name, shown string) error {
 	return fault.Field(f.Tag.Get("env"), "is "+shown, f.Tag.Get("expect"))
 }
 
-var nodeIDPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,63}$`)
-
 // complete checks what types cannot and fills the defaults that depend on the machine.
 func complete(c *Config) error {
-	if c.NodeRole != "" {
-		return wrong("NodeRole", strconv.Quote(c.NodeRole))
-	}
-	if !nodeIDPattern.MatchString(c.NodeID) {
-		return wrong("NodeID", strconv.Quote(c.NodeID))
+	if err := completeCluster(c); err != nil {
+		return err
 	}
 	if c.Shards < 1 || c.Shards > shard.CountMax {
 		return wrong("Shards", strconv.Itoa(c.Shards))
@@ -228,6 +235,9 @@ func completeAccess(c *Config) error {
 			return wrong("AuthTokenFile", "an empty file")
 		}
 	}
+	if c.AuthToken == "" && c.role() != cluster.Embedded {
+		return fault.Field("AUTH_TOKEN", "is missing", "a token, the same on every node of the cluster")
+	}
 	if c.AuthToken == "" {
 		c.development = true
 		c.AuthToken = developmentToken
@@ -240,6 +250,9 @@ func completeAccess(c *Config) error {
 	}
 	if !isToken(string(c.AuthToken)) {
 		return wrong("AuthToken", "not usable")
+	}
+	if c.ClusterSecret != "" && !isToken(string(c.ClusterSecret)) {
+		return wrong("ClusterSecret", "not usable")
 	}
 	if c.BindAddr != "" && c.BindAddr != "localhost" {
 		if _, err := netip.ParseAddr(c.BindAddr); err != nil {

@@ -73,7 +73,16 @@ func TestTokenOpensAllAddresses(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	for _, c := range []struct{ name, value, expected string }{
-		{"NODE_ROLE", "worker", "unset"},
+		{"NODE_ROLE", "king", "control or worker"},
+		{"NODE_ROLE", "embedded", "control or worker"},
+		{"ADVERTISE_ADDR", "here", "host:port"},
+		{"ADVERTISE_ADDR", "here:0", "host:port"},
+		{"WORKER_HOSTS", "a:1,b", "host:port"},
+		{"CONTROL_HOSTS", ":80", "host:port"},
+		{"CLUSTER_SECRET", "short", "8 to 4096"},
+		{"REPLICATION_FACTOR", "8", "1 to 7"},
+		{"REPAIR_AFTER", "1s", "10s"},
+		{"REPAIR_AFTER", "soon", "10s"},
 		{"NODE_ID", "a b", "letters"},
 		{"PORT", "http", "0 to 65535"},
 		{"PORT", "65536", "0 to 65535"},

@@ -23,6 +23,8 @@ func newLogger(c Config, out io.Writer) (zerolog.Logger, error) {
 // MarshalZerologObject logs the configuration, without the secret.
 func (c Config) MarshalZerologObject(e *zerolog.Event) {
 	e.Str("node_id", c.NodeID).
+		Stringer("role", c.role()).
+		Strs("hosts", c.hosts()).
 		Str("listen", c.listenAddr()).
 		Str("data_dir", c.DataDir).
 		Int("shards", c.Shards).

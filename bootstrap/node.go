@@ -5,88 +5,159 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"strconv"
+	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/raftmetrics/raftmetrics/adapters/datadir"
 	"github.com/raftmetrics/raftmetrics/adapters/httpapi"
-	"github.com/raftmetrics/raftmetrics/adapters/replication/multiraft"
 	"github.com/raftmetrics/raftmetrics/adapters/system"
 	"github.com/raftmetrics/raftmetrics/adapters/telemetry"
-	"github.com/raftmetrics/raftmetrics/application/apply"
+	"github.com/raftmetrics/raftmetrics/adapters/workerrpc/link"
 	"github.com/raftmetrics/raftmetrics/application/health"
-	"github.com/raftmetrics/raftmetrics/application/ingest"
-	"github.com/raftmetrics/raftmetrics/application/maintain"
-	"github.com/raftmetrics/raftmetrics/application/query"
-	"github.com/raftmetrics/raftmetrics/domain/fault"
-	"github.com/raftmetrics/raftmetrics/domain/shard"
+	"github.com/raftmetrics/raftmetrics/domain/cluster"
 	"github.com/raftmetrics/raftmetrics/ports/inbound"
-	"github.com/raftmetrics/raftmetrics/ports/outbound"
 )
 
-const (
-	roleEmbedded = "embedded"
-	// soleReplica is the Raft id of the only replica of each shard of a single node.
-	soleReplica = 1
-)
+// handOverMax bounds how long a stopping node tries to give the groups that it leads to others.
+const handOverMax = 3 * time.Second
+
+// drainWaitOfMembers is how long a stopping member of a cluster still serves while it says that it is
+// not ready: clients go to other nodes meanwhile. A single node has none to leave them to.
+const drainWaitOfMembers = time.Second
 
 // Node is one server with all its parts. Run it once; that also closes it.
 type Node struct {
-	logger      zerolog.Logger
-	place       *place
-	replication *multiraft.Node
-	maintainer  *maintain.Maintainer
-	health      *health.Reporter
-	recorder    inbound.Recorder
-	server      *httpapi.Server
-	listener    net.Listener
-	logFailed   chan error // gets the failure that makes going on unsafe
-	replayed    uint64     // entries that the log has beyond the durable states
+	config    Config
+	logger    zerolog.Logger
+	problems  zerolog.Logger // sampled: what is tried again and again must not fill the disk
+	close     closers
+	home      home
+	directory string // path of the data directory, "" in memory
+	clock     *system.Clock
+	metrics   *telemetry.Telemetry
+	keyring   *link.Keyring
+	links     *link.Server
+	listener  net.Listener
+	gate      *gate
+	health    *health.Reporter
+	server    *httpapi.Server
+	logFailed chan error    // gets the failure that makes going on unsafe
+	joined    chan struct{} // gets a value when the node has become a member
+	joining   sync.Mutex    // one way of becoming a member at a time
+	refused   *refused      // why others do not take the node in
+	member    *member       // nil until the node is one
 }
 
-// NewNode opens everything that a node needs and binds its address, but serves nothing yet. Errors of
-// kind Invalid are the configuration's.
+// NewNode opens everything that a node needs and binds its address, but serves nothing yet. A node that
+// belongs to a cluster, or is one by itself, has its replicas up when NewNode returns. Errors of kind
+// Invalid are the configuration's.
 func NewNode(ctx context.Context, c Config, logger zerolog.Logger) (_ *Node, err error) {
-	n := &Node{logger: logger, logFailed: make(chan error, 1)}
-	placement, err := shard.NewMap(c.Shards, c.MetricSpread)
-	if err != nil {
-		return nil, err
-	}
-	clock := system.NewClock()
-	n.place, err = openPlace(c, datadir.Record{ //nolint:contextcheck // DuckDB's instance outlives the start
-		ClusterID:   fmt.Sprintf("%016x", system.Entropy{}.Uint64()),
-		Shards:      placement.Count(),
-		Spread:      placement.Spread(),
-		MapVersion:  shard.MapVersion,
-		StorageKind: c.Storage,
-	}, logger, n.failLog)
-	if err != nil {
-		return nil, err
+	n := &Node{
+		config: c, logger: logger, clock: system.NewClock(), metrics: telemetry.New(version()), gate: &gate{},
+		problems:  logger.Sample(&zerolog.BurstSampler{Burst: 20, Period: 10 * time.Second}),
+		logFailed: make(chan error, 1), joined: make(chan struct{}, 1),
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, n.place.close.run())
+			err = errors.Join(err, n.close.run())
 		}
 	}()
+	if err := n.openHome(); err != nil {
+		return nil, err
+	}
 	var listen net.ListenConfig
 	if n.listener, err = listen.Listen(ctx, "tcp", c.listenAddr()); err != nil {
 		return nil, err
 	}
-	n.place.close.add("close the listener", n.closeListener)
-	metrics := telemetry.New(version())
-	machine, err := n.replicate(ctx, placement, clock, metrics)
-	if err != nil {
+	n.close.add("close the listener", n.closeListener)
+	if err := n.identify(); err != nil {
 		return nil, err
 	}
-	n.serveMaintenance(machine, clock, metrics)
-	return n, n.serveClients(c, placement, machine, clock, metrics)
+	if err := n.serveClients(); err != nil {
+		return nil, err
+	}
+	if c.role() == cluster.Embedded {
+		if err := n.foundAlone(); err != nil {
+			return nil, err
+		}
+	}
+	return n, n.resume(ctx)
 }
+
+// openHome opens where the node keeps who it is.
+func (n *Node) openHome() error {
+	if n.config.Storage == storageMemory {
+		n.home = &memoryHome{}
+		return nil
+	}
+	d, err := datadir.Open(n.config.DataDir)
+	if err != nil {
+		return err
+	}
+	n.close.add("unlock the data directory", d.Close)
+	n.home, n.directory = d, d.Path()
+	return nil
+}
+
+// identify makes the node itself: by what its home says, or as a new one.
+func (n *Node) identify() error {
+	identity, err := n.home.Identify(n.config.NodeID, n.config.Storage, system.Entropy{}.Uint64()|1)
+	if err != nil {
+		return err
+	}
+	id, err := cluster.NewNodeID(n.config.NodeID)
+	if err != nil {
+		return err
+	}
+	membership, _, err := n.home.Membership()
+	if err != nil {
+		return err
+	}
+	self, err := cluster.NewNode(id, n.config.role(), n.advertised(membership.Address), cluster.Incarnation(identity.Incarnation))
+	if err != nil {
+		return err
+	}
+	if n.keyring == nil {
+		n.keyring = link.NewKeyring(self)
+	}
+	n.keyring.SetSelf(self)
+	if n.refused == nil {
+		n.refused = newRefused(n.keyring, n.logger)
+	}
+	return nil
+}
+
+// advertised returns the address under which other nodes reach this one: as configured, else as the
+// cluster told it, else this host's name.
+func (n *Node) advertised(told string) string {
+	if n.config.AdvertiseAddr != "" {
+		return n.config.AdvertiseAddr
+	}
+	if told != "" {
+		return told
+	}
+	tcp, _ := n.listener.Addr().(*net.TCPAddr)
+	if n.config.role() == cluster.Embedded {
+		return tcp.String()
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		name = "localhost"
+	}
+	return net.JoinHostPort(name, strconv.Itoa(tcp.Port))
+}
+
+func (n *Node) self() cluster.Node { return n.keyring.Self() }
 
 // Addr returns where the node listens.
 func (n *Node) Addr() net.Addr { return n.listener.Addr() }
 
 // Recorder returns the use case that stores samples, for whoever runs the node in its own process.
-func (n *Node) Recorder() inbound.Recorder { return n.recorder }
+func (n *Node) Recorder() inbound.Recorder { return n.gate }
 
 // failLog is called when the log failed: what is on its disk is unknown, so the node must end.
 func (n *Node) failLog(err error) {
@@ -104,93 +175,38 @@ func (n *Node) closeListener() error {
 	return nil
 }
 
-// replicate opens every shard, brings the state machines to their durable states and replication to
-// them.
-func (n *Node) replicate(ctx context.Context, placement shard.Map, clock *system.Clock, metrics *telemetry.Telemetry) (*apply.StateMachine, error) {
-	shards := placement.All()
-	states, err := n.place.openShards(ctx, shards)
-	if err != nil {
-		return nil, err
+// serveClients builds what answers on the node's port.
+func (n *Node) serveClients() (err error) {
+	options := link.ServerOptions{Keyring: n.keyring, Log: n.logger, Acceptors: map[link.Purpose]func(context.Context, *link.Conn){}}
+	for _, p := range []link.Purpose{link.RPC, link.Raft, link.Snapshot} {
+		options.Acceptors[p] = n.accept
 	}
-	machine := apply.New(apply.Options{Appender: n.place.storage, Cutter: n.place.storage, Pinner: n.place.storage})
-	configs := make([]multiraft.ShardConfig, len(shards))
-	for i, id := range shards {
-		if err := n.checkLog(id, states[i]); err != nil {
-			return nil, err
-		}
-		if err := machine.Restore(id, states[i]); err != nil {
-			return nil, fmt.Errorf("restore shard %v: %w", id, err)
-		}
-		configs[i] = multiraft.ShardConfig{Shard: id, ReplicaID: soleReplica, Founders: []uint64{soleReplica}, Applied: states[i]}
+	if n.config.role() != cluster.Embedded {
+		options.Adoption = &link.AdoptionOptions{Secret: n.config.adoptionSecret(), Adopt: n.adopt, Rejected: n.refused.hear}
 	}
-	n.replication, err = multiraft.New(multiraft.Config{
-		Log: n.place.log, Applier: machine, Clock: clock, Timer: clock, Entropy: system.Entropy{},
-		Shards: configs, Observer: newReplicationObserver(metrics), Logger: n.logger,
-	})
-	if err != nil {
-		return nil, err
-	}
-	metrics.WatchShards(n.replication)
-	if n.place.directory != nil && !n.place.record.Founded {
-		return machine, n.place.directory.SetFounded(n.place.record)
-	}
-	return machine, nil
-}
-
-// checkLog refuses a shard whose log is gone or begins after what its storage holds: on a single node
-// nobody else has what lies between. It counts what is to be replayed.
-func (n *Node) checkLog(id shard.ID, state outbound.AppliedState) error {
-	stored, err := n.place.log.Load(multiraft.GroupOf(id))
-	if err != nil {
-		return fmt.Errorf("load the log of shard %v: %w", id, err)
-	}
-	created := stored.Identity.ReplicaID != 0
-	if n.place.record.Founded && !created {
-		return fault.Newf(fault.Corrupt, "log_lost", "the log of shard %v is lost; restore DATA_DIR from a backup", id)
-	}
-	if created && state.Index < stored.Truncated.Index && (state.Index > 0 || stored.Truncated.Index > 1) {
-		return fault.Newf(fault.Corrupt, "shard_behind_log",
-			"shard %v holds its data up to entry %d, but its log begins after %d; restore DATA_DIR from a backup",
-			id, state.Index, stored.Truncated.Index)
-	}
-	n.replayed += stored.Last - min(stored.Last, max(state.Index, stored.Truncated.Index))
-	return nil
-}
-
-func (n *Node) serveMaintenance(machine *apply.StateMachine, clock *system.Clock, metrics *telemetry.Telemetry) {
-	n.maintainer = maintain.New(maintain.Options{
-		Machine:   machine,
-		Flusher:   newFlushObserver(n.place.storage, metrics),
-		Truncator: n.replication,
-		Clock:     clock,
-		Timer:     clock,
-		Failed: func(id shard.ID, err error) {
-			n.logger.Error().Err(err).Stringer("shard", id).Msg("flush failed")
-		},
-	})
-}
-
-func (n *Node) serveClients(c Config, placement shard.Map, machine *apply.StateMachine, clock *system.Clock, metrics *telemetry.Telemetry) (err error) {
-	n.recorder = ingest.New(ingest.Options{
-		Shards: placement, Proposer: n.replication, WriteGate: n.place.storage,
-		Clock: clock, Timer: clock, Entropy: system.Entropy{},
-	})
-	queries := query.New(placement, query.NewLocal(query.LocalPorts{
-		Shards: n.replication, Fence: n.replication, Freshness: soleVoter{n.replication},
-		Partials: n.place.storage, Latest: n.place.storage,
-	}))
-	n.health = health.New(health.Node{ID: c.NodeID, Role: roleEmbedded}, n.replication)
-	ports := httpapi.Ports{Recorder: n.recorder, Latest: queries, Aggregator: queries, Health: n.health}
-	if err := n.administer(&ports, c.NodeID, placement, machine, clock); err != nil {
-		return err
+	n.links = link.NewServer(options)
+	n.health = health.New(health.Node{ID: n.config.NodeID, Role: n.config.role().String()}, n.gate)
+	n.metrics.WatchShards(n.gate)
+	n.metrics.Watch(telemetry.MemtableBytes, n.gate.memtableBytes)
+	drainWait := time.Duration(0)
+	if n.config.role() != cluster.Embedded {
+		drainWait = drainWaitOfMembers
 	}
 	n.server, err = httpapi.New(httpapi.Config{
-		Tokens:   []string{string(c.AuthToken)},
-		Metrics:  metrics.Handler(),
-		Observer: metrics,
-		Logger:   n.logger,
-	}, ports)
+		Tokens: []string{string(n.config.AuthToken)}, Metrics: n.metrics.Handler(), NodeLink: n.links,
+		Observer: n.metrics, Logger: n.logger, DrainWait: drainWait,
+	}, httpapi.Ports{
+		Recorder: n.gate, Latest: n.gate, Aggregator: n.gate, Health: n.health,
+		Cluster: n.gate, Membership: n.gate, Storage: n.gate,
+	})
 	return err
+}
+
+// accept hands a connection of another node to the member.
+func (n *Node) accept(ctx context.Context, conn *link.Conn) {
+	if m := n.gate.member.Load(); m != nil {
+		m.accept(ctx, conn)
+	}
 }
 
 // Run serves until ctx ends or a part fails, then stops the parts in order, closes everything, and
@@ -198,12 +214,10 @@ func (n *Node) serveClients(c Config, placement shard.Map, machine *apply.StateM
 func (n *Node) Run(ctx context.Context) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	replication := launch(ctx, "replication", n.replication.Run, fail)
-	maintenance := launch(ctx, "maintenance", n.maintainer.Run, fail)
-	n.health.Opened()
 	// Without a level, so that LOG_LEVEL cannot hide where the node listens.
-	n.logger.Log().Str("address", n.Addr().String()).Uint64("replayed", n.replayed).Msg("listening")
-	server := launch(ctx, "http", func(context.Context) error { return n.server.Serve(ctx, n.listener) }, fail)
+	n.logger.Log().Str("address", n.Addr().String()).Msg("listening")
+	server := launch(ctx, "http", func(ctx context.Context) error { return n.server.Serve(ctx, n.listener) }, fail)
+	life := launch(ctx, "membership", n.live, fail)
 	var failure error
 	select {
 	case failure = <-n.logFailed:
@@ -216,45 +230,13 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	n.health.Stopping()
 	n.logger.Info().AnErr("cause", failure).Msg("stopping")
+	if m := n.gate.member.Load(); m != nil && failure == nil {
+		handing, cancel := context.WithTimeout(context.WithoutCancel(ctx), handOverMax)
+		m.steward.HandOver(handing)
+		cancel()
+	}
 	// In this order no part is still needed when it ends.
-	err := errors.Join(failure, server.stop(), maintenance.stop(), replication.stop(), n.place.close.run())
+	err := errors.Join(failure, server.stop(), life.stop(), n.links.Close(), n.close.run())
 	n.logger.Info().Err(err).Msg("stopped")
 	return err
-}
-
-// part is a running goroutine of the node.
-type part struct {
-	cancel context.CancelFunc
-	ended  chan struct{}
-	err    error
-}
-
-// launch runs a part until it is stopped. One that ends before is a failure of the node.
-func launch(ctx context.Context, what string, run func(context.Context) error, fail context.CancelCauseFunc) *part {
-	p := &part{ended: make(chan struct{})}
-	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	p.cancel = cancel
-	go func() {
-		defer close(p.ended)
-		err := run(own)
-		if err != nil {
-			err = fmt.Errorf("%s: %w", what, err)
-		}
-		switch {
-		case own.Err() != nil || ctx.Err() != nil:
-			p.err = err
-		case err != nil:
-			fail(err)
-		default:
-			fail(fmt.Errorf("%s ended by itself", what))
-		}
-	}()
-	return p
-}
-
-// stop ends the part, waits for it, and returns what it failed with if that was not reported before.
-func (p *part) stop() error {
-	p.cancel()
-	<-p.ended
-	return p.err
 }

@@ -91,8 +91,8 @@ func TestNodeKeepsSamplesOverRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	n = newNode(t, environment)
-	if n.replayed != 0 {
-		t.Errorf("%d entries are replayed after an orderly stop", n.replayed)
+	if n.member.replayed != 0 {
+		t.Errorf("%d entries are replayed after an orderly stop", n.member.replayed)
 	}
 	err = during(t, n, func() {
 		if status, body := ask(t, n, http.MethodGet, "/metrics/m", ""); status != http.StatusOK || !strings.Contains(body, `"value":1.5`) {

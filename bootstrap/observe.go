@@ -7,7 +7,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/raftmetrics/raftmetrics/adapters/replication/multiraft"
+	"github.com/raftmetrics/raftmetrics/adapters/replication/transport"
 	"github.com/raftmetrics/raftmetrics/adapters/telemetry"
+	"github.com/raftmetrics/raftmetrics/domain/cluster"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 	"github.com/raftmetrics/raftmetrics/ports/outbound"
 )
@@ -87,4 +89,41 @@ func (o *flushObserver) Flush(ctx context.Context, id shard.ID) (uint64, error) 
 		o.stored.Inc()
 	}
 	return durable, err
+}
+
+// transportObserver tells telemetry what goes between nodes. Peers are few, so each has its own series.
+type transportObserver struct{ telemetry *telemetry.Telemetry }
+
+var _ transport.Observer = transportObserver{}
+
+// FrameSent implements transport.Observer.
+func (o transportObserver) FrameSent(peer cluster.NodeID, messages, bytes, queued int) {
+	o.telemetry.Counter(telemetry.TransportSentMessages, peer.String()).Add(float64(messages))
+	o.telemetry.Counter(telemetry.TransportSentBytes, peer.String()).Add(float64(bytes))
+	o.telemetry.Histogram(telemetry.TransportQueued, peer.String()).Observe(float64(queued))
+}
+
+// FrameReceived implements transport.Observer.
+func (o transportObserver) FrameReceived(peer cluster.NodeID, _, bytes int) {
+	o.telemetry.Counter(telemetry.TransportReceivedBytes, peer.String()).Add(float64(bytes))
+}
+
+// MessagesDropped implements transport.Observer.
+func (o transportObserver) MessagesDropped(peer cluster.NodeID, messages int) {
+	o.telemetry.Counter(telemetry.TransportDropped, peer.String()).Add(float64(messages))
+}
+
+// Connected implements transport.Observer.
+func (o transportObserver) Connected(peer cluster.NodeID) {
+	o.telemetry.Counter(telemetry.TransportConnections, peer.String()).Inc()
+}
+
+// Disconnected implements transport.Observer.
+func (o transportObserver) Disconnected(peer cluster.NodeID, _ error) {
+	o.telemetry.Counter(telemetry.TransportFailures, peer.String()).Inc()
+}
+
+// RoundTrip implements transport.Observer.
+func (o transportObserver) RoundTrip(peer cluster.NodeID, took time.Duration) {
+	o.telemetry.Histogram(telemetry.TransportRoundTrip, peer.String()).Observe(took.Seconds())
 }

@@ -1,25 +1,22 @@
 package bootstrap
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"runtime"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/rs/zerolog"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/raftmetrics/raftmetrics/adapters/datadir"
 	"github.com/raftmetrics/raftmetrics/adapters/replication/raftlog"
 	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb"
 	"github.com/raftmetrics/raftmetrics/adapters/storage/memory"
+	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 	"github.com/raftmetrics/raftmetrics/ports/outbound"
 )
-
-// shardsOpeningMax bounds the shards that are brought up at one time.
-const shardsOpeningMax = 4
 
 // sampleStorage is what both storage adapters are.
 type sampleStorage interface {
@@ -31,38 +28,46 @@ type sampleStorage interface {
 	outbound.LatestReader
 	outbound.WriteGate
 	outbound.ContentPinner
+	outbound.SnapshotMaker
+	outbound.SnapshotInstaller
+	outbound.ShardRemover
+	// MemtableBytes returns, at once, what recent samples take in memory.
+	MemtableBytes() int64
 }
 
-// place is where a node keeps its data: the directory, or only memory.
+// place is where a member keeps its replicas: the log of all of them, and the shards' storage.
 type place struct {
-	directory *datadir.Dir // nil in memory
-	record    datadir.Record
-	log       *raftlog.Store
-	storage   sampleStorage
-	close     closers
+	log     *raftlog.Store
+	storage sampleStorage
+	close   closers
 }
 
-// openPlace opens everything that keeps data. fatal is told when the log fails later.
-func openPlace(c Config, record datadir.Record, logger zerolog.Logger, fatal func(error)) (_ *place, err error) {
-	p := &place{record: record}
+// errLogLost means that the log, and with it the vote of every replica here, is gone or damaged.
+var errLogLost = fault.New(fault.Corrupt, "log_lost", "the Raft log is lost or damaged")
+
+// openPlace opens everything that keeps data, in directory or, where that is "", in memory. fatal is
+// told when the log fails later, damaged of a shard whose file turns out to be.
+func openPlace(c Config, directory string, membership datadir.Membership, logger zerolog.Logger, fatal func(error), damaged func(shard.ID, error)) (_ *place, err error) {
+	p := &place{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.close.run())
 		}
 	}()
 	logOptions := raftlog.Options{Dir: "raftlog", FS: vfs.NewMem(), Log: logger, Fatal: fatal}
-	if c.Storage != storageMemory {
-		if err := p.openDirectory(c); err != nil {
-			return nil, err
-		}
-		logOptions.Dir, logOptions.FS = p.directory.LogPath(), raftlog.PrivateFS()
+	if directory != "" {
+		logOptions.Dir, logOptions.FS = filepath.Join(directory, datadir.LogFolder), raftlog.PrivateFS()
 	}
-	if p.log, err = raftlog.Open(logOptions); err != nil {
+	if p.log, err = openLog(logOptions, membership.LogCreated); err != nil {
 		return nil, err
 	}
 	p.close.add("close the log", p.log.Close)
-	if c.Storage == storageMemory {
-		p.storage = memory.New(memory.Options{})
+	if directory == "" {
+		options := memory.Options{} // all data is in memory, so its default is more than that of a memtable
+		if c.explicit["MEMTABLE_MEMORY_LIMIT"] {
+			options.BytesMax = int64(c.MemtableMemory)
+		}
+		p.storage = memory.New(options)
 		return p, nil
 	}
 	threads := c.DuckDBThreads
@@ -70,11 +75,12 @@ func openPlace(c Config, record datadir.Record, logger zerolog.Logger, fatal fun
 		threads = runtime.GOMAXPROCS(0)
 	}
 	store, err := duckdb.New(duckdb.Options{
-		Directory:        p.directory.Path(),
-		Cluster:          p.record.ClusterID,
+		Directory:        directory,
+		Cluster:          membership.ClusterID,
 		MemtableBytesMax: int64(c.MemtableMemory),
 		MemoryBytesMax:   int64(c.DuckDBMemory),
 		Threads:          threads,
+		Damaged:          damaged,
 	})
 	if err != nil {
 		return nil, err
@@ -84,30 +90,27 @@ func openPlace(c Config, record datadir.Record, logger zerolog.Logger, fatal fun
 	return p, nil
 }
 
-// openDirectory locks the data directory and founds the cluster in it, or finds it founded.
-func (p *place) openDirectory(c Config) (err error) {
-	if p.directory, err = datadir.Open(c.DataDir); err != nil {
-		return err
+// openLog opens the log; one that was created here before and holds no group is a new one in the place
+// of one that was lost.
+func openLog(options raftlog.Options, created bool) (*raftlog.Store, error) {
+	log, err := raftlog.Open(options)
+	if fault.KindOf(err) == fault.Corrupt {
+		return nil, errLogLost.WithCause(err)
 	}
-	p.close.add("unlock the data directory", p.directory.Close)
-	p.record, err = p.directory.Found(p.record)
-	return err
-}
-
-// openShards brings every shard's storage up and returns the durable states, by shard.
-func (p *place) openShards(ctx context.Context, shards []shard.ID) ([]outbound.AppliedState, error) {
-	states := make([]outbound.AppliedState, len(shards))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(shardsOpeningMax)
-	for i, id := range shards {
-		group.Go(func() (err error) {
-			if states[i], err = p.storage.Open(ctx, id); err != nil {
-				return fmt.Errorf("open shard %v: %w", id, err)
-			}
-			return nil
-		})
+	if err != nil || !created {
+		return log, err
 	}
-	return states, group.Wait()
+	groups, err := log.Groups()
+	if err == nil && len(groups) == 0 {
+		err = errLogLost
+	}
+	if fault.KindOf(err) == fault.Corrupt {
+		err = errLogLost.WithCause(err)
+	}
+	if err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
+	return log, nil
 }
 
 // closers are what must be closed, in reverse order.

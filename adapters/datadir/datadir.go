@@ -1,4 +1,5 @@
-// Package datadir owns a node's data directory: its lock and the cluster record in it.
+// Package datadir owns a node's data directory: its lock, and the records of who the node is and what
+// cluster it belongs to.
 package datadir
 
 import (
@@ -14,10 +15,16 @@ import (
 
 // Names inside the data directory.
 const (
-	lockFile   = "LOCK"
-	recordFile = "cluster.json"
-	logFolder  = "raftlog"
+	lockFile       = "LOCK"
+	identityFile   = "node.json"       // whose directory it is
+	membershipFile = "membership.json" // what cluster the node belongs to, and its key
+	stateFile      = "state.json"      // the newest cluster state that it knows
+	metaFile       = "meta.json"       // the meta group's applied state, on its members
+	retiringFile   = "RETIRING"        // stands while the directory is emptied
 )
+
+// LogFolder is where the Raft log lives, inside the data directory.
+const LogFolder = "raftlog"
 
 // Dir is a data directory that this process alone may use until Close.
 type Dir struct {
@@ -47,14 +54,17 @@ func Open(path string) (*Dir, error) {
 		}
 		return nil, fmt.Errorf("lock data directory: %w", errors.Join(err, closed))
 	}
-	return &Dir{path: path, lock: lock}, nil
+	d := &Dir{path: path, lock: lock}
+	if _, err := os.Stat(filepath.Join(path, retiringFile)); err == nil {
+		if err := d.Retire(); err != nil {
+			return nil, errors.Join(err, d.Close())
+		}
+	}
+	return d, nil
 }
 
 // Path returns the directory's absolute path.
 func (d *Dir) Path() string { return d.path }
-
-// LogPath returns where the Raft log lives.
-func (d *Dir) LogPath() string { return filepath.Join(d.path, logFolder) }
 
 // Close gives the directory back.
 func (d *Dir) Close() error { return d.lock.Close() }

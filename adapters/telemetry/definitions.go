@@ -14,6 +14,15 @@ const (
 	EntriesCommitted  Metric = "raftmetrics_replication_entries_committed_total"
 	LogBytesWritten   Metric = "raftmetrics_replication_log_bytes_written_total"
 	StorageFlushes    Metric = "raftmetrics_storage_flushes_total"
+
+	TransportSentBytes     Metric = "raftmetrics_transport_sent_bytes_total"
+	TransportSentMessages  Metric = "raftmetrics_transport_sent_messages_total"
+	TransportReceivedBytes Metric = "raftmetrics_transport_received_bytes_total"
+	TransportDropped       Metric = "raftmetrics_transport_dropped_messages_total"
+	TransportConnections   Metric = "raftmetrics_transport_connections_total"
+	TransportFailures      Metric = "raftmetrics_transport_failures_total"
+	SnapshotSentBytes      Metric = "raftmetrics_snapshot_sent_bytes_total"
+	SnapshotReceivedBytes  Metric = "raftmetrics_snapshot_received_bytes_total"
 )
 
 // Histograms: distributions of seconds or counts.
@@ -24,6 +33,8 @@ const (
 	ApplySeconds        Metric = "raftmetrics_replication_apply_seconds"
 	EntryCommands       Metric = "raftmetrics_replication_entry_commands"
 	StorageFlushSeconds Metric = "raftmetrics_storage_flush_seconds"
+	TransportRoundTrip  Metric = "raftmetrics_transport_round_trip_seconds"
+	TransportQueued     Metric = "raftmetrics_transport_queued_messages"
 )
 
 // Gauges: read when somebody looks.
@@ -67,12 +78,23 @@ var definitions = map[Metric]definition{
 	LogBytesWritten:   {counter, "Bytes written to the Raft log store.", nil, nil},
 	StorageFlushes:    {counter, "Flushes of memtables to shard files, by result.", []string{"result"}, nil},
 
+	TransportSentBytes:     {counter, "Bytes of Raft messages sent, by peer.", []string{"peer"}, nil},
+	TransportSentMessages:  {counter, "Raft messages sent, by peer.", []string{"peer"}, nil},
+	TransportReceivedBytes: {counter, "Bytes of Raft messages received, by peer.", []string{"peer"}, nil},
+	TransportDropped:       {counter, "Raft messages given up, by peer.", []string{"peer"}, nil},
+	TransportConnections:   {counter, "Streams opened, by peer.", []string{"peer"}, nil},
+	SnapshotSentBytes:      {counter, "Bytes of shards' snapshots sent to other nodes.", nil, nil},
+	SnapshotReceivedBytes:  {counter, "Bytes of shards' snapshots received from other nodes.", nil, nil},
+	TransportFailures:      {counter, "Streams that ended or could not be opened, by peer.", []string{"peer"}, nil},
+
 	HTTPRequestSeconds:  {histogram, "Time from a request's headers to its answer, by route and status.", []string{"route", "status"}, requestBuckets},
 	LogSyncSeconds:      {histogram, "Time of one write to the Raft log store, fsync included.", nil, diskBuckets},
 	CommitSeconds:       {histogram, "Time from proposing a command to its commit.", nil, diskBuckets},
 	ApplySeconds:        {histogram, "Time of applying a batch of committed entries.", nil, diskBuckets},
 	EntryCommands:       {histogram, "Commands that share one Raft entry.", nil, countBuckets},
 	StorageFlushSeconds: {histogram, "Time of one flush of a memtable to its shard file.", nil, flushBuckets},
+	TransportRoundTrip:  {histogram, "Time until a peer answered a ping, by peer.", []string{"peer"}, diskBuckets},
+	TransportQueued:     {histogram, "Raft messages that still waited behind a frame that was sent, by peer.", []string{"peer"}, countBuckets},
 
 	MemtableBytes: {gauge, "Bytes that memtables take.", nil, nil},
 }

@@ -156,6 +156,11 @@ func (r *Recruiter) Adopt(ctx context.Context, address string, adoption outbound
 	return recruitFault(err)
 }
 
+// Refuse implements outbound.Recruiter.
+func (r *Recruiter) Refuse(ctx context.Context, address, reason string) error {
+	return recruitFault(r.dialer.Reject(ctx, address, r.secret, reason))
+}
+
 // rootOf returns the innermost error: "no such host" or "connection refused" is what helps.
 func rootOf(err error) error {
 	for {

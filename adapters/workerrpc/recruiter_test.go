@@ -20,8 +20,9 @@ func TestRecruiter(t *testing.T) {
 	waiting := newNode(t, "worker-1", 5)
 	ring := link.NewKeyring(waiting)
 	var offered link.Offer
+	var rejected link.Rejection
 	links := link.NewServer(link.ServerOptions{Keyring: ring, Log: zerolog.Nop(), Adoption: &link.AdoptionOptions{
-		Secret: []byte("secret"),
+		Secret: []byte("secret"), Rejected: func(r link.Rejection) { rejected = r },
 		Adopt: func(_ context.Context, o link.Offer) error {
 			offered = o
 			return ring.Join(o.ClusterID, o.ClusterKey)
@@ -56,6 +57,12 @@ func TestRecruiter(t *testing.T) {
 	want := outbound.Introduction{Node: waiting.ID(), Role: cluster.Worker, Incarnation: 5}
 	if err != nil || who != want {
 		t.Fatalf("introduction=%+v, %v; want %+v", who, err, want)
+	}
+	if err := r.Refuse(t.Context(), address, "not you"); err != nil || rejected.Reason != "not you" || rejected.ClusterID != "cluster" {
+		t.Errorf("rejection=%+v, %v", rejected, err)
+	}
+	if err := stranger.Refuse(t.Context(), address, "nor you"); fault.KindOf(err) != fault.Unauthenticated || rejected.Reason != "not you" {
+		t.Errorf("rejection=%+v, %v", rejected, err)
 	}
 	adoption := outbound.Adoption{Node: who.Node, Incarnation: who.Incarnation, Founding: []byte("f"), State: []byte("s")}
 	wrong := adoption

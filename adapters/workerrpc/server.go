@@ -27,8 +27,8 @@ import (
 const (
 	PeerSilenceMax = pingAfter + pingMax
 
-	pingAfter = 2 * time.Second
-	pingMax   = 3 * time.Second
+	pingAfter = time.Second
+	pingMax   = 1500 * time.Millisecond
 	// callMax bounds a call that came without a deadline.
 	callMax = 30 * time.Second
 	// requestBytesMax bounds a request: mostly a command.

@@ -61,6 +61,14 @@ func (s *StateMachine) Restore(id shard.ID, state outbound.AppliedState) error {
 	return nil
 }
 
+// Forget drops a shard that left this node; no Apply of it may run beside it.
+func (s *StateMachine) Forget(id shard.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.mu.machines, id)
+	s.mu.cut = slices.DeleteFunc(s.mu.cut, func(cut shard.ID) bool { return cut == id })
+}
+
 // Apply implements inbound.Applier. Where storage asks for it the shard is cut behind the entry that
 // made it ask, see CutReady. After an error an entry may be half applied: the shard applies nothing
 // more and is not cut again until it is restored.

@@ -34,10 +34,10 @@ func (a *Awareness) Cluster() string {
 // Refusal implements health.Surroundings.
 func (a *Awareness) Refusal() string { return a.reporter.Refusal() }
 
-// Impeded implements health.Surroundings: it returns the shards that cannot be read or written through this node, ascending, given the
-// status of its own replicas: those whose replica here knows no leader, and of the others those that
-// lack a majority or that a node which is cut off does not reach. A replica that is only being brought
-// up here is not asked.
+// Impeded implements health.Surroundings: it returns the shards that cannot be read or written through
+// this node, ascending, given the status of its own replicas: those whose replica here votes and knows
+// no leader, and of the others those that lack a majority or that a node which is cut off does not
+// reach. A replica that is only being brought up here is not asked.
 func (a *Awareness) Impeded(own []outbound.ShardStatus) []shard.ID {
 	state := a.view.State()
 	if state == nil {
@@ -50,7 +50,7 @@ func (a *Awareness) Impeded(own []outbound.ShardStatus) []shard.ID {
 		at := slices.IndexFunc(own, func(s outbound.ShardStatus) bool { return s.Shard == id })
 		switch {
 		case at >= 0 && own[at].Serving:
-		case at >= 0 && state.Shard(id).Settled, cutOff, slices.Contains(lost, id):
+		case at >= 0 && !own[at].Learner, cutOff, slices.Contains(lost, id):
 			impeded = append(impeded, id)
 		}
 	}

@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
@@ -148,6 +149,70 @@ func TestASecondNodeOfTheSameNameIsRefused(t *testing.T) {
 	}
 	if problems := strings.Join(w.nodes[control].problems, "\n"); !strings.Contains(problems, "NODE_ID worker-1") {
 		t.Fatalf("problems %q, want the repeated NODE_ID named", problems)
+	}
+	impostor.wantRefusals(t, 1, control+": NODE_ID worker-1 at elsewhere:1 belongs to the living node at worker-1:1")
+	w.turns(30) // it is told again, for it may have been started anew
+	impostor.wantRefusals(t, 2, "NODE_ID worker-1")
+}
+
+func (n *paperNode) wantRefusals(t *testing.T, count int, text string) {
+	t.Helper()
+	if len(n.refusals) != count || !strings.Contains(n.refusals[count-1], text) {
+		t.Fatalf("the refused node was told %q, want %d times %q", n.refusals, count, text)
+	}
+}
+
+func TestANodeThatDidNotHearItsRefusalIsToldAgain(t *testing.T) {
+	w := trio(t)
+	stranger := w.start(worker3, cluster.Worker)
+	stranger.clusterID, stranger.deaf = "foreign", true
+	r := w.nodes[control].recruiter
+	for range 2 {
+		wantCode(t, r.Recruit(context.Background(), worker3), "other_cluster")
+	}
+	if problems := strings.Join(w.nodes[control].problems, "\n"); strings.Count(problems, "tell "+worker3) != 2 {
+		t.Fatalf("problems %q, want two attempts to tell it", problems)
+	}
+	stranger.deaf = false
+	for range 2 {
+		wantCode(t, r.Recruit(context.Background(), worker3), "other_cluster")
+	}
+	stranger.wantRefusals(t, 1, "belongs to cluster foreign")
+	stranger.clusterID = "another"
+	wantCode(t, r.Recruit(context.Background(), worker3), "other_cluster")
+	stranger.wantRefusals(t, 2, "belongs to cluster another")
+}
+
+func TestANodeThatCanOnlyNotBeTakenInNowIsNotRefused(t *testing.T) {
+	w := trio(t)
+	waiting := w.start(worker3, cluster.Worker)
+	if err := w.nodes[worker1].recruiter.Recruit(context.Background(), worker3); !errors.Is(err, outbound.ErrNotProposed) {
+		t.Fatalf("Recruit by a follower = %v, want ErrNotProposed", err)
+	}
+	if len(waiting.refusals) != 0 {
+		t.Fatalf("the waiting node was told %q", waiting.refusals)
+	}
+}
+
+func TestAFounderRefusesARepeatedNodeID(t *testing.T) {
+	w := newWorld(t)
+	n := w.start(control, cluster.Control, worker1, "elsewhere:1")
+	first := w.start(worker1, cluster.Worker)
+	impostor := w.start("elsewhere:1", cluster.Worker)
+	impostor.name = worker1
+	impostor.deaf = true
+	if _, err := n.founder.Round(context.Background()); err == nil || !strings.Contains(err.Error(), "could not be told (does not listen): NODE_ID worker-1") {
+		t.Fatalf("Round = %v, want the node that could not be told", err)
+	}
+	impostor.deaf = false
+	for range 2 {
+		if state, err := n.founder.Round(context.Background()); state != nil || err == nil || !strings.HasPrefix(err.Error(), "refuses a node: NODE_ID worker-1") {
+			t.Fatalf("Round = %v, %v, want the refusal", state, err)
+		}
+	}
+	impostor.wantRefusals(t, 1, "NODE_ID worker-1 at elsewhere:1 belongs to the living node at worker-1:1")
+	if len(first.refusals) != 0 {
+		t.Fatalf("the first worker-1 was told %q", first.refusals)
 	}
 }
 

@@ -22,6 +22,7 @@ type Founder struct {
 	hosts   []string
 	plan    cluster.Blueprint
 	contact outbound.Recruiter
+	refuser *refuser
 	timer   outbound.Timer
 	mu      struct {
 		sync.Mutex
@@ -31,8 +32,11 @@ type Founder struct {
 
 // NewFounder returns a founder for the control node self that was told of hosts; plan is what its
 // cluster would be.
-func NewFounder(self cluster.Node, hosts []string, plan cluster.Blueprint, contact outbound.Recruiter, timer outbound.Timer) *Founder {
-	f := &Founder{self: self, hosts: slices.Clone(hosts), plan: plan, contact: contact, timer: timer}
+func NewFounder(
+	self cluster.Node, hosts []string, plan cluster.Blueprint,
+	contact outbound.Recruiter, clock outbound.Clock, timer outbound.Timer,
+) *Founder {
+	f := &Founder{self: self, hosts: slices.Clone(hosts), plan: plan, contact: contact, refuser: newRefuser(contact, clock), timer: timer}
 	f.mu.waiting = "has not asked its hosts yet"
 	return f
 }
@@ -88,6 +92,9 @@ func (f *Founder) Round(ctx context.Context) (*cluster.State, error) {
 		if err != nil {
 			return nil, fmt.Errorf("host %s: %w", a.address, err)
 		}
+		if err := f.refuseRepeated(ctx, nodes, node); err != nil {
+			return nil, err
+		}
 		nodes = append(nodes, node)
 		if node.Role() == cluster.Control && node.ID().String() < first.String() {
 			first = node.ID()
@@ -100,6 +107,20 @@ func (f *Founder) Round(ctx context.Context) (*cluster.State, error) {
 		return nil, fmt.Errorf("waits for control node %s to found the cluster", first)
 	}
 	return cluster.Found(f.plan, nodes)
+}
+
+// refuseRepeated tells node that its NODE_ID is in use by another among nodes. It returns what follows
+// the name of this node, or nil when node is none that repeats.
+func (f *Founder) refuseRepeated(ctx context.Context, nodes []cluster.Node, node cluster.Node) error {
+	i := slices.IndexFunc(nodes, func(n cluster.Node) bool { return n.ID() == node.ID() })
+	if i < 0 || nodes[i].Incarnation() == node.Incarnation() { // one node under two names is no impostor
+		return nil
+	}
+	reason := fault.From(errLivingNode(nodes[i], node.Address())).Message()
+	if err := f.refuser.refuse(ctx, node.Address(), reason); err != nil {
+		return fmt.Errorf("refuses a node, which could not be told (%s): %s", briefly(err), reason)
+	}
+	return errors.New("refuses a node: " + reason)
 }
 
 // ask introduces this node to all hosts at once.

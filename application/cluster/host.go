@@ -17,18 +17,22 @@ const hostRetryWait = time.Second
 // Reporting receives what a loop could not do and will try again; it must not block.
 type Reporting func(action string, err error)
 
-// Host makes the replicas on this node those that the cluster state wants here.
+// Host makes the replicas on this node those that the cluster state wants here. It stores each state
+// before it acts upon it: a node that destroyed a replica and then started again on an older state, which
+// still wants that replica, would create it anew with an empty log under an id that has voted.
 type Host struct {
 	self   cluster.NodeID
 	view   *View
 	host   outbound.ReplicaHost
+	store  outbound.StateStore
 	timer  outbound.Timer
 	report Reporting
+	saved  uint64 // the epoch of the state that was stored last; of Reconcile, which is serial
 }
 
 // NewHost returns a host for the node named self.
-func NewHost(self cluster.NodeID, view *View, host outbound.ReplicaHost, timer outbound.Timer, report Reporting) *Host {
-	return &Host{self: self, view: view, host: host, timer: timer, report: report}
+func NewHost(self cluster.NodeID, view *View, host outbound.ReplicaHost, store outbound.StateStore, timer outbound.Timer, report Reporting) *Host {
+	return &Host{self: self, view: view, host: host, store: store, timer: timer, report: report}
 }
 
 // Run reconciles at every change of the state until ctx ends, trying again what failed.
@@ -51,11 +55,14 @@ func (h *Host) Run(ctx context.Context) error {
 
 // Reconcile starts what is wanted here and missing, and destroys what is neither wanted nor departing.
 // A replica that is departing stays until its group has settled without it: until then it may be
-// needed for a majority. One replica's failure keeps no other from its turn.
+// needed for a majority. One replica's failure keeps no other from its turn. Calls must be serial.
 func (h *Host) Reconcile(ctx context.Context) error {
 	state := h.view.State()
 	if state == nil {
 		return nil
+	}
+	if err := h.save(state); err != nil {
+		return err
 	}
 	var errs []error
 	for group, id := range h.host.Hosted() {
@@ -70,6 +77,21 @@ func (h *Host) Reconcile(ctx context.Context) error {
 		errs = append(errs, h.hostOne(ctx, cluster.ShardGroup(shard.ID(i)), state.Shard(shard.ID(i))))
 	}
 	return errors.Join(errs...)
+}
+
+func (h *Host) save(state *cluster.State) error {
+	if h.saved == state.Epoch() {
+		return nil
+	}
+	encoded, err := EncodeState(state)
+	if err != nil {
+		return err
+	}
+	if err := h.store.SaveState(encoded); err != nil {
+		return fmt.Errorf("store the cluster state: %w", err)
+	}
+	h.saved = state.Epoch()
+	return nil
 }
 
 // mayStay reports that the replica is wanted or still departing. Another one of the group that is

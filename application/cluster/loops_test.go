@@ -53,7 +53,7 @@ func TestTheHostTriesAgainWhatFailed(t *testing.T) {
 	w := trio(t)
 	n := w.nodes[worker1]
 	failing := &failingHost{paperNode: n}
-	host := appcluster.NewHost(n.node().ID(), n.view, failing, n, func(action string, err error) {
+	host := appcluster.NewHost(n.node().ID(), n.view, failing, n, n, func(action string, err error) {
 		n.problems = append(n.problems, action+": "+err.Error())
 	})
 	runRounds(t, n, host.Run)
@@ -173,3 +173,43 @@ func TestClusterIDsAre128Bits(t *testing.T) {
 type fixedEntropy uint64
 
 func (e fixedEntropy) Uint64() uint64 { return uint64(e) }
+
+// TestAStateIsStoredBeforeItIsActedUpon moves a replica off a node whose disk cannot store the state: as
+// long as that lasts, the replica stays.
+func TestAStateIsStoredBeforeItIsActedUpon(t *testing.T) {
+	w := trio(t)
+	n := w.nodes[control]
+	forgetful := &forgetfulNode{paperNode: n, err: fault.New(fault.DiskFull, "disk_full", "no room")}
+	host := appcluster.NewHost(n.node().ID(), n.view, n, forgetful, n, func(string, error) {})
+	state := n.view.State().Clone()
+	for _, m := range []cluster.Move{{Group: cluster.ShardGroup(1), From: n.node().ID(), Epoch: 1}} {
+		if err := state.Apply(m); err != nil {
+			t.Fatal(err)
+		}
+		if err := state.Settle(m.Group, m.Epoch+1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.view.Update(state)
+	if err := host.Reconcile(t.Context()); fault.KindOf(err) != fault.DiskFull {
+		t.Fatalf("Reconcile = %v, want the disk's error", err)
+	}
+	if _, hosted := n.replicas[cluster.ShardGroup(1)]; !hosted {
+		t.Fatal("the replica was destroyed on a state that is not stored")
+	}
+	forgetful.err = nil
+	if err := host.Reconcile(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, hosted := n.replicas[cluster.ShardGroup(1)]; hosted {
+		t.Fatal("the replica is still there")
+	}
+}
+
+// forgetfulNode cannot store states while it has an error.
+type forgetfulNode struct {
+	*paperNode
+	err error
+}
+
+func (f *forgetfulNode) SaveState([]byte) error { return f.err }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -28,13 +29,14 @@ type MetaMachine struct {
 }
 
 // NewMetaMachine continues from applied, whose Machine is an encoded State: what LoadMeta returned, or
-// at index 0 the state that the cluster was founded with.
+// at index 0 the state that the cluster was founded with. A member that joined later starts without
+// one; it gets its state by Install before there is anything to apply.
 func NewMetaMachine(applied outbound.AppliedState, view *View, store outbound.MetaStore, truncator outbound.MetaTruncator) (*MetaMachine, error) {
 	m := &MetaMachine{view: view, store: store, truncator: truncator}
-	if err := m.adopt(applied); err != nil {
-		return nil, err
+	if applied.Machine == nil {
+		return m, nil
 	}
-	return m, nil
+	return m, m.adopt(applied)
 }
 
 func (m *MetaMachine) adopt(applied outbound.AppliedState) error {
@@ -70,8 +72,12 @@ func (m *MetaMachine) Install(ctx context.Context, applied outbound.AppliedState
 // ApplyMeta implements inbound.MetaApplier.
 func (m *MetaMachine) ApplyMeta(ctx context.Context, entries []inbound.Entry) ([][]byte, error) {
 	m.mu.Lock()
-	next, applied := m.mu.state.Clone(), m.mu.applied
+	state, applied := m.mu.state, m.mu.applied
 	m.mu.Unlock()
+	if state == nil {
+		return nil, errNoState
+	}
+	next := state.Clone()
 	var outcomes [][]byte
 	for _, e := range entries {
 		for _, data := range e.Commands {
@@ -101,6 +107,9 @@ func (m *MetaMachine) ApplyMeta(ctx context.Context, entries []inbound.Entry) ([
 	m.truncator.DurableMeta(applied.Index)
 	return outcomes, nil
 }
+
+// errNoState means that replication applied entries before it installed a snapshot.
+var errNoState = errors.New("the meta group's state is missing")
 
 // applyCommand carries out one command; what it refuses changes nothing. A command that this version
 // cannot read is refused alike on every member, as all of them run the same version of the format.

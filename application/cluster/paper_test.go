@@ -41,11 +41,13 @@ type paperNode struct {
 	incarnation cluster.Incarnation
 	hosts       []string
 	alive       bool
+	deaf        bool // it hears no refusals
 
 	// what is on its disk
 	clusterID string
 	founding  []byte
 	saved     outbound.AppliedState
+	stored    []byte // the newest state that it acted upon
 	replicas  map[cluster.Group]cluster.ReplicaID
 	damaged   map[cluster.Group]cluster.ReplicaID // which of them cannot be used
 
@@ -61,6 +63,7 @@ type paperNode struct {
 	admin     *appcluster.Admin
 	aware     *appcluster.Awareness
 	problems  []string
+	refusals  []string       // what it was told of why it is not taken in
 	wakeups   chan time.Time // what After returns
 }
 
@@ -107,7 +110,7 @@ func (n *paperNode) waitForCluster() {
 		n.w.t.Fatal(err)
 	}
 	plan := cluster.Blueprint{ClusterID: "cluster-of-" + n.name, Shards: m, ReplicationFactor: 3}
-	n.founder = appcluster.NewFounder(n.node(), n.hosts, plan, n, n)
+	n.founder = appcluster.NewFounder(n.node(), n.hosts, plan, n, n, n)
 }
 
 // begin starts the loops of a member.
@@ -124,7 +127,7 @@ func (n *paperNode) begin(founding []byte, state *cluster.State) {
 	}
 	report := func(action string, err error) { n.problems = append(n.problems, action+": "+err.Error()) }
 	self := appcluster.Identity{Node: n.node().ID(), Incarnation: n.incarnation, Address: n.name}
-	n.host = appcluster.NewHost(self.Node, n.view, n, n, report)
+	n.host = appcluster.NewHost(self.Node, n.view, n, n, n, report)
 	n.steward = appcluster.NewSteward(n.view, n, n, report)
 	n.director = appcluster.NewDirector(n.view, n, n, n, appcluster.RepairAfterDefault, report)
 	n.reporter = appcluster.NewReporter(appcluster.ReporterConfig{
@@ -132,7 +135,7 @@ func (n *paperNode) begin(founding []byte, state *cluster.State) {
 		Timer: n, Report: report,
 	})
 	n.recruiter = appcluster.NewRecruiter(appcluster.RecruiterConfig{
-		Hosts: n.hosts, View: n.view, Founding: founding, Director: n.director, Contact: n, Timer: n, Report: report,
+		Hosts: n.hosts, View: n.view, Founding: founding, Director: n.director, Contact: n, Clock: n, Timer: n, Report: report,
 	})
 	route := appcluster.NewMetaRoute(appcluster.MetaRouteConfig{
 		Self: self.Node, View: n.view, Meta: n, Reports: n.director, Peers: n, Timer: n,
@@ -385,6 +388,11 @@ func (n *paperNode) SaveMeta(_ context.Context, s outbound.AppliedState) error {
 	return nil
 }
 
+func (n *paperNode) SaveState(encoded []byte) error {
+	n.stored = encoded
+	return nil
+}
+
 func (n *paperNode) LoadMeta(context.Context) (outbound.AppliedState, error) { return n.saved, nil }
 
 func (n *paperNode) DurableMeta(uint64) {}
@@ -417,6 +425,15 @@ func (n *paperNode) Adopt(_ context.Context, address string, a outbound.Adoption
 		return fault.New(fault.Conflict, "someone_else", "that is not me")
 	}
 	peer.begin(a.Founding, state)
+	return nil
+}
+
+func (n *paperNode) Refuse(_ context.Context, address, reason string) error {
+	peer := n.w.nodes[address]
+	if peer.deaf {
+		return fault.New(fault.Timeout, "timeout", "does not listen")
+	}
+	peer.refusals = append(peer.refusals, n.name+": "+reason)
 	return nil
 }
 

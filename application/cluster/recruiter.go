@@ -27,6 +27,7 @@ type Recruiter struct {
 	founding []byte
 	director *Director
 	contact  outbound.Recruiter
+	refuser  *refuser
 	timer    outbound.Timer
 	report   Reporting
 }
@@ -38,6 +39,7 @@ type RecruiterConfig struct {
 	Founding []byte // the encoded state that the cluster was founded with
 	Director *Director
 	Contact  outbound.Recruiter
+	Clock    outbound.Clock
 	Timer    outbound.Timer
 	Report   Reporting
 }
@@ -46,7 +48,7 @@ type RecruiterConfig struct {
 func NewRecruiter(c RecruiterConfig) *Recruiter {
 	return &Recruiter{
 		hosts: slices.Clone(c.Hosts), view: c.View, founding: c.Founding, director: c.Director,
-		contact: c.Contact, timer: c.Timer, report: c.Report,
+		contact: c.Contact, refuser: newRefuser(c.Contact, c.Clock), timer: c.Timer, report: c.Report,
 	}
 }
 
@@ -95,7 +97,7 @@ func (r *Recruiter) targets(state *cluster.State) []string {
 }
 
 // Recruit asks the node at address who it is and makes it a member if it waits for that. Conflict says
-// why it cannot be one.
+// why it cannot be one, which that node is told as well.
 func (r *Recruiter) Recruit(ctx context.Context, address string) error {
 	_, err := r.recruit(ctx, address, r.join)
 	return err
@@ -114,18 +116,31 @@ func (r *Recruiter) recruit(ctx context.Context, address string, join joiner) (o
 	state := r.view.State()
 	if who.ClusterID != "" {
 		if ours := state.Blueprint().ClusterID; who.ClusterID != ours {
-			return who, fault.Newf(fault.Conflict, "other_cluster", "node %s at %s belongs to cluster %s, not to %s; empty its data directory to let it join",
-				who.Node, address, who.ClusterID, ours)
+			return who, r.refuse(ctx, address, fault.Newf(fault.Conflict, "other_cluster",
+				"node %s at %s belongs to cluster %s, not to %s; empty its data directory to let it join",
+				who.Node, address, who.ClusterID, ours))
 		}
 		return who, nil
 	}
 	known, member := state.Node(who.Node)
 	if !member || known.Incarnation() != who.Incarnation {
 		if err := join(ctx, known, who, address, member); err != nil {
-			return who, err
+			return who, r.refuse(ctx, address, err)
 		}
 	}
 	return who, r.adopt(ctx, address, who)
+}
+
+// refuse returns why the node at address is not taken in, after telling it so where that is for good:
+// what is merely not possible now is tried again.
+func (r *Recruiter) refuse(ctx context.Context, address string, why error) error {
+	if kind := fault.KindOf(why); kind != fault.Conflict && kind != fault.Invalid {
+		return why
+	}
+	if err := r.refuser.refuse(ctx, address, fault.From(why).Message()); err != nil && ctx.Err() == nil {
+		r.report("tell "+address+" why it is refused", err)
+	}
+	return why
 }
 
 func (r *Recruiter) introduce(ctx context.Context, address string) (outbound.Introduction, error) {

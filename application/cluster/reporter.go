@@ -16,6 +16,8 @@ import (
 const (
 	// reportInterval is how often a node reports to the meta group's leader.
 	reportInterval = time.Second
+	// electionRounds are the rounds that may fail while the meta group elects a leader.
+	electionRounds = 3
 	// reportMax bounds one report.
 	reportMax = 2 * time.Second
 	// unheardMax is how many rounds may go unanswered before the node counts itself cut off.
@@ -77,8 +79,12 @@ func NewReporter(c ReporterConfig) *Reporter {
 
 // Run reports every reportInterval until ctx ends.
 func (r *Reporter) Run(ctx context.Context) error {
-	for {
-		if err := r.Round(ctx); err != nil && ctx.Err() == nil {
+	for failed := 0; ; {
+		err := r.Round(ctx)
+		if failed++; err == nil {
+			failed = 0
+		}
+		if failed > electionRounds && ctx.Err() == nil {
 			r.report("report to the meta group's leader", err)
 		}
 		select {

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,6 +15,9 @@ import (
 const (
 	// stewardInterval is how often the steward looks at the groups led here.
 	stewardInterval = 500 * time.Millisecond
+	// transferRoundsMin is how many rounds a group is led here before it is handed to the preferred
+	// leader, 10 s: a node that stops hands its groups over first and must not get them back.
+	transferRoundsMin = 20
 	// stewardStepMax bounds one change of a configuration.
 	stewardStepMax = 10 * time.Second
 )
@@ -25,6 +29,7 @@ type Steward struct {
 	control outbound.GroupController
 	timer   outbound.Timer
 	report  Reporting
+	rounds  map[cluster.Group]int // for how many rounds groups were led here and settled; only Round uses it
 	mu      struct {
 		sync.Mutex
 		settled map[cluster.Group]uint64 // groups led here and the epoch of the placement they have
@@ -33,7 +38,7 @@ type Steward struct {
 
 // NewSteward returns a steward; Run does its work.
 func NewSteward(view *View, control outbound.GroupController, timer outbound.Timer, report Reporting) *Steward {
-	s := &Steward{view: view, control: control, timer: timer, report: report}
+	s := &Steward{view: view, control: control, timer: timer, report: report, rounds: map[cluster.Group]int{}}
 	s.mu.settled = map[cluster.Group]uint64{}
 	return s
 }
@@ -62,7 +67,7 @@ func (s *Steward) Settled() []outbound.SettledGroup {
 	return groups
 }
 
-// Round takes one step in each group that this node leads.
+// Round takes one step in each group that this node leads. It is not safe for concurrent use.
 func (s *Steward) Round(ctx context.Context) {
 	state := s.view.State()
 	if state == nil {
@@ -81,6 +86,7 @@ func (s *Steward) tend(ctx context.Context, state *cluster.State, group cluster.
 	p := placementOf(state, group)
 	configuration, leads := s.control.Configuration(group)
 	if !leads {
+		delete(s.rounds, group)
 		s.setSettled(group, 0)
 		return
 	}
@@ -91,8 +97,9 @@ func (s *Steward) tend(ctx context.Context, state *cluster.State, group cluster.
 		return
 	case cluster.StepSettled:
 		s.setSettled(group, p.Epoch)
+		s.rounds[group]++
 		step = s.leaderStep(state, group, configuration)
-		if step.Kind != cluster.StepTransfer {
+		if step.Kind != cluster.StepTransfer || s.rounds[group] < transferRoundsMin {
 			return
 		}
 	default:
@@ -130,6 +137,36 @@ func (s *Steward) leaderStep(state *cluster.State, group cluster.Group, c cluste
 		return cluster.Step{}
 	}
 	return cluster.Step{Kind: cluster.StepTransfer, Replica: preferred.ID}
+}
+
+// HandOver gives every group that this node leads to another replica that is fit to lead, all at once,
+// until that is done or ctx ends: what remains is taken over by election.
+func (s *Steward) HandOver(ctx context.Context) {
+	state := s.view.State()
+	if state == nil {
+		return
+	}
+	groups := []cluster.Group{cluster.MetaGroup()}
+	for i := range state.Blueprint().Shards.Count() {
+		groups = append(groups, cluster.ShardGroup(shard.ID(i)))
+	}
+	var wg sync.WaitGroup
+	for _, group := range groups {
+		c, leads := s.control.Configuration(group)
+		heir := slices.IndexFunc(c.Members, func(m cluster.Member) bool {
+			return m.ID != c.Leader && !m.Learner && m.Active && m.CaughtUp
+		})
+		if !leads || heir < 0 {
+			continue
+		}
+		step := cluster.Step{Kind: cluster.StepTransfer, Replica: c.Members[heir].ID}
+		wg.Go(func() {
+			if err := s.control.Change(ctx, group, step); err != nil {
+				s.report(fmt.Sprintf("hand over %s", group), err)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // setSettled notes the epoch that a group led here has reached; 0 forgets it.

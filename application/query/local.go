@@ -76,6 +76,7 @@ func (l *Local) run(ctx context.Context, read consistency.Read, compute func() e
 	case <-ctx.Done():
 		return classify(ctx, fmt.Errorf("wait for other queries: %w", context.Cause(ctx)))
 	}
+	l.refresh(ctx, read)
 	if err := l.fresh(read); err != nil {
 		return err
 	}
@@ -100,6 +101,18 @@ func (l *Local) hosts(shards []shard.ID) error {
 	}
 	return fault.Newf(fault.Unavailable, "no_replica", "the node that was asked holds no replica of shards %v; try again", missing).
 		WithDetail("shards", missing)
+}
+
+// refresh has replicas that are not fresh enough confirm with their leaders, for no longer than an answer
+// may be old: fresh looks whether it helped.
+func (l *Local) refresh(ctx context.Context, read consistency.Read) {
+	freshnessMax := read.Requirement.FreshnessMax()
+	if freshnessMax == 0 || l.fresh(read) == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, freshnessMax)
+	defer cancel()
+	_ = l.ports.Fence.Fence(ctx, read.Shards) // what it did not reach is stale
 }
 
 // fresh refuses shards whose replicas here may be older than the read allows.

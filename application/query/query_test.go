@@ -149,14 +149,25 @@ func TestFreshnessIsLookedAtBeforeReading(t *testing.T) {
 		return r.freshness.EXPECT().Freshness(id).Return(age, known).Call
 	}
 	gomock.InOrder(
+		at(r.shards[0], 5*time.Second, true), at(r.shards[1], 0, true), // no need to ask the leaders
 		at(r.shards[0], 5*time.Second, true), at(r.shards[1], 0, true),
 		r.partials.EXPECT().Partials(gomock.Any(), r.shards, r.query).Return(tableOf(1), nil).Call,
 	)
 	if _, err := r.aggregate(t.Context(), need); err != nil {
 		t.Errorf("Aggregate: %v", err)
 	}
-	at(r.shards[0], 5*time.Second+1, true)
-	at(r.shards[1], 0, false)
+	gomock.InOrder(
+		at(r.shards[0], 6*time.Second, true), at(r.shards[1], 0, true),
+		r.fence.EXPECT().Fence(gomock.Any(), r.shards).Return(nil).Call,
+		at(r.shards[0], 0, true), at(r.shards[1], 0, true),
+		r.partials.EXPECT().Partials(gomock.Any(), r.shards, r.query).Return(tableOf(1), nil).Call,
+	)
+	if _, err := r.aggregate(t.Context(), need); err != nil {
+		t.Errorf("Aggregate after the leaders confirmed: %v", err)
+	}
+	r.freshness.EXPECT().Freshness(r.shards[0]).Return(5*time.Second+1, true).Times(2)
+	r.freshness.EXPECT().Freshness(r.shards[1]).Return(0, false).Times(2)
+	r.fence.EXPECT().Fence(gomock.Any(), r.shards).Return(outbound.ErrNotProposed)
 	_, err = r.aggregate(t.Context(), need)
 	wantFault(t, err, fault.Timeout, "stale")
 	want := []fault.Detail{{Name: "shards", Value: []uint32{uint32(r.shards[0]), uint32(r.shards[1])}}}

@@ -110,12 +110,12 @@ func spread[T any](ctx context.Context, q *Querier, read consistency.Read, ask f
 	var answers []T
 	giveUp := q.clock.Monotonic() + patience
 	open, tried := slices.Clone(read.Shards), map[shard.ID][]cluster.NodeID{}
-	stale := false // the last that was wrong with a shard was its replica's age
+	stale := map[shard.ID]bool{} // some node answered, but its replica was too old
 	for {
-		parts, lost := q.assign(open, tried)
+		parts, lost := q.assign(open, tried, read.Requirement)
 		if len(lost) > 0 {
 			if err := q.pause(ctx, giveUp, lost); err != nil {
-				if stale {
+				if !slices.ContainsFunc(lost, func(id shard.ID) bool { return !stale[id] }) {
 					return nil, consistency.Stale(numbersOf(lost), read.Requirement.FreshnessMax())
 				}
 				return nil, err
@@ -134,11 +134,12 @@ func spread[T any](ctx context.Context, q *Querier, read consistency.Read, ask f
 			case ctx.Err() != nil || !elsewhere(r.err):
 				return nil, r.err
 			default:
-				if stale = isStale(r.err); !stale {
+				if !isStale(r.err) {
 					q.where.failed(r.node)
 				}
 				for _, id := range r.shards {
 					tried[id] = append(tried[id], r.node)
+					stale[id] = stale[id] || isStale(r.err)
 				}
 				open = append(open, r.shards...)
 			}
@@ -205,7 +206,7 @@ type part struct {
 // assign gives every open shard to a node that has not failed it: this node where it serves the shard,
 // else the node that can take the most, so that few nodes are asked. It returns the shards for which
 // no node is left.
-func (q *Querier) assign(open []shard.ID, tried map[shard.ID][]cluster.NodeID) (parts []part, lost []shard.ID) {
+func (q *Querier) assign(open []shard.ID, tried map[shard.ID][]cluster.NodeID, need consistency.Requirement) (parts []part, lost []shard.ID) {
 	byNode := map[cluster.NodeID][]shard.ID{}
 	candidates := map[shard.ID][]cluster.NodeID{}
 	count := map[cluster.NodeID]int{}
@@ -228,7 +229,7 @@ func (q *Querier) assign(open []shard.ID, tried map[shard.ID][]cluster.NodeID) (
 		best := slices.MaxFunc(left, func(a, b cluster.NodeID) int {
 			return cmp.Or(
 				cmp.Compare(q.where.penalty(b), q.where.penalty(a)),
-				cmp.Compare(q.preference(a, id), q.preference(b, id)),
+				cmp.Compare(q.preference(a, id, need), q.preference(b, id, need)),
 				cmp.Compare(count[a], count[b]),
 			)
 		})
@@ -240,12 +241,14 @@ func (q *Querier) assign(open []shard.ID, tried map[shard.ID][]cluster.NodeID) (
 	return parts, lost
 }
 
-// preference is 1 for this node where its own replica of the shard knows a leader.
-func (q *Querier) preference(node cluster.NodeID, id shard.ID) int {
+// preference is 1 for this node where its own replica of the shard can answer: it knows a leader, or
+// need not know one.
+func (q *Querier) preference(node cluster.NodeID, id shard.ID, need consistency.Requirement) int {
 	if node != q.where.self {
 		return 0
 	}
-	if status, here := q.where.local(id); here && status.Serving {
+	status, here := q.where.shards.Shard(id)
+	if here && (status.Serving || need == consistency.Of(consistency.None)) {
 		return 1
 	}
 	return -1

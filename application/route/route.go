@@ -20,7 +20,7 @@ const avoidFor = 2 * time.Second
 type Map struct {
 	self   cluster.NodeID
 	state  func() *cluster.State
-	shards outbound.ShardObserver
+	shards outbound.ShardLookup
 	clock  outbound.Clock
 	mu     struct {
 		sync.Mutex
@@ -30,21 +30,11 @@ type Map struct {
 }
 
 // NewMap returns the map of the node self. state returns the newest cluster state known.
-func NewMap(self cluster.NodeID, state func() *cluster.State, shards outbound.ShardObserver, clock outbound.Clock) *Map {
+func NewMap(self cluster.NodeID, state func() *cluster.State, shards outbound.ShardLookup, clock outbound.Clock) *Map {
 	m := &Map{self: self, state: state, shards: shards, clock: clock}
 	m.mu.leaders = map[shard.ID]cluster.NodeID{}
 	m.mu.avoid = map[cluster.NodeID]time.Duration{}
 	return m
-}
-
-// local returns the status of this node's replica of a shard, if it has one.
-func (m *Map) local(id shard.ID) (outbound.ShardStatus, bool) {
-	statuses := m.shards.Shards()
-	i, ok := slices.BinarySearchFunc(statuses, id, func(s outbound.ShardStatus, id shard.ID) int { return int(s.Shard) - int(id) })
-	if !ok {
-		return outbound.ShardStatus{}, false
-	}
-	return statuses[i], true
 }
 
 // holders returns the nodes that may hold a replica of the shard, wanted ones first, those that did
@@ -103,7 +93,7 @@ func (m *Map) writers(id shard.ID) []cluster.NodeID {
 }
 
 func (m *Map) leader(id shard.ID) cluster.NodeID {
-	status, here := m.local(id)
+	status, here := m.shards.Shard(id)
 	if here && status.Leader {
 		return m.self
 	}

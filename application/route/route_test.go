@@ -118,7 +118,13 @@ func (w *town) ProposeAt(ctx context.Context, node cluster.NodeID, s shard.ID, _
 	return []byte(node.String()), w.ask(ctx, node.String(), []shard.ID{s})
 }
 
-func (w *town) Shards() []outbound.ShardStatus { return w.here }
+func (w *town) Shard(s shard.ID) (outbound.ShardStatus, bool) {
+	i := slices.IndexFunc(w.here, func(status outbound.ShardStatus) bool { return status.Shard == s })
+	if i < 0 {
+		return outbound.ShardStatus{}, false
+	}
+	return w.here[i], true
+}
 
 func (w *town) Now() time.Time { return time.Now() }
 
@@ -376,4 +382,17 @@ func TestAFrozenLeaderIsNotWaitedForUntilTheDeadline(t *testing.T) {
 			t.Fatalf("waited %v for a frozen node", took)
 		}
 	})
+}
+
+func TestWhateverThisNodeHasNeedsNoOtherNode(t *testing.T) {
+	w := newTown(t, 4, 3, "here", "b", "c")
+	for i := range w.here {
+		w.here[i].Serving = false
+	}
+	_, q := w.router(t)
+	read := w.read()
+	read.Requirement = consistency.Of(consistency.None)
+	if _, err := q.Partials(t.Context(), read, cpuQuery(t)); err != nil || !slices.Equal(w.asked, []string{"here"}) {
+		t.Fatalf("asked %v, error %v; want here alone", w.asked, err)
+	}
 }

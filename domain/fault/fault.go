@@ -148,5 +148,10 @@ func From(err error) *Error {
 	return Wrap(err, Internal, "internal", "internal error")
 }
 
-// KindOf returns the kind of the first fault in err's chain; a foreign error is Internal.
-func KindOf(err error) Kind { return From(err).Kind() }
+// KindOf returns the kind of the first fault in err's chain; a foreign error, and nil, is Internal.
+func KindOf(err error) Kind {
+	if err == nil {
+		return Internal
+	}
+	return From(err).Kind()
+}

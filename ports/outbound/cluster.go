@@ -47,6 +47,12 @@ type MetaStore interface {
 	LoadMeta(ctx context.Context) (AppliedState, error)
 }
 
+// StateStore keeps the newest cluster state that this node has acted upon.
+type StateStore interface {
+	// SaveState makes an encoded state durable before it returns, replacing what was saved before.
+	SaveState(encoded []byte) error
+}
+
 // MetaTruncator learns what of the meta group's log is no longer needed to recover.
 type MetaTruncator interface {
 	// DurableMeta tells that the meta group's state up to and including index is saved.
@@ -80,6 +86,10 @@ type Recruiter interface {
 	// Adopt makes the node at address a member and hands it the cluster's key. Repeating it is
 	// harmless. Conflict when it belongs to another cluster or is not whom the adoption names.
 	Adopt(ctx context.Context, address string, adoption Adoption) error
+	// Refuse tells the node at address, in words for people, why this cluster does not take it in, so
+	// that its own log says so too. It changes nothing there, and a long reason is cut off; an error
+	// means only that the node may not have heard it.
+	Refuse(ctx context.Context, address, reason string) error
 }
 
 // NodeReport is what a node tells the meta group's leader about itself, about once a second.

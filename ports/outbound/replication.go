@@ -63,6 +63,12 @@ type ShardStatus struct {
 	Applied       uint64
 }
 
+// ShardLookup tells how one shard is.
+type ShardLookup interface {
+	// Shard returns the status of this node's replica of the shard, at once; false when it has none.
+	Shard(id shard.ID) (ShardStatus, bool)
+}
+
 // ShardObserver tells how the shards are.
 type ShardObserver interface {
 	// Shards returns the status of every replica on this node, ascending by shard, at once.

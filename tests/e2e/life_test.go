@@ -40,7 +40,10 @@ func TestRefusedStarts(t *testing.T) {
 		{"", "--port 70000", "PORT"},
 		{"", "serve --no-such-flag", "no-such-flag"},
 		{"", "dance", "dance"},
-		{"NODE_ROLE=worker", "", "NODE_ROLE"},
+		{"NODE_ROLE=king", "", "NODE_ROLE"},
+		{"NODE_ROLE=worker", "", "NODE_ID"},
+		{"NODE_ROLE=worker NODE_ID=w", "", "AUTH_TOKEN"},
+		{"NODE_ROLE=worker NODE_ID=w AUTH_TOKEN=long-enough WORKER_HOSTS=a:1", "", "WORKER_HOSTS"},
 		{"BIND_ADDR=0.0.0.0", "", "AUTH_TOKEN"},
 		{"STORAGE=floppy", "", "STORAGE"},
 		{"CONFIG_FILE=" + file, "", "COLOUR"},
@@ -57,7 +60,7 @@ func TestClusterRecordIsKept(t *testing.T) {
 	folder := t.TempDir()
 	stop(t, start(t, folder, "SHARDS=4"))
 	code, output := runToEnd(t, []string{"DATA_DIR=" + folder, "PORT=0", "SHARDS=8"})
-	if code != 2 || !strings.Contains(output, "SHARDS: is 8, but this data was founded with 4") {
+	if code != 2 || !strings.Contains(output, "SHARDS: is 8, but this cluster was founded with 4") {
 		t.Errorf("other SHARDS: exit code %d, %s", code, output)
 	}
 	stop(t, start(t, folder, "SHARDS=4"))

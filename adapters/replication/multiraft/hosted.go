@@ -83,6 +83,17 @@ func (n *Node) Remove(id GroupID) {
 	}
 }
 
+// DestroyLog removes the log of a group whose replica was removed, so that another replica of the group
+// may be created here. Conflict while the replica runs.
+func (n *Node) DestroyLog(id GroupID) error {
+	n.changing.Lock()
+	defer n.changing.Unlock()
+	if n.group(id) != nil {
+		return fault.Newf(fault.Conflict, "replica_hosted", "a replica of %s runs here", id)
+	}
+	return n.log.writeNow([]LogWrite{{Group: id, Destroy: true}}, "destroy log")
+}
+
 // host creates what is new, recovers and starts the replicas.
 func (n *Node) host(replicas []replica) error {
 	n.changing.Lock()

@@ -55,7 +55,7 @@ func DefaultLimits() Limits {
 		ApplyBytesMax:            8 << 20,
 		CacheBytesMax:            2 << 20,
 		TrailingEntriesMax:       4096,
-		LeaderWaitMax:            3 * time.Second,
+		LeaderWaitMax:            2500 * time.Millisecond,
 	}
 }
 

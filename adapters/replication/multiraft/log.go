@@ -53,6 +53,8 @@ func (s LogState) First() uint64 { return s.Truncated.Index + 1 }
 // entries that one raft state needs together are always in one LogWrite.
 type LogWrite struct {
 	Group GroupID
+	// Destroy removes everything of the group, as if it had never been created; it stands alone.
+	Destroy bool
 	// Create stores the replica's identity; only on a group that was never created.
 	Create *LogIdentity
 	// Reset drops every entry; the log continues after this point, which becomes Truncated.
@@ -69,5 +71,5 @@ type LogWrite struct {
 
 // IsEmpty reports that the write changes nothing.
 func (w *LogWrite) IsEmpty() bool {
-	return w.Create == nil && w.Reset == nil && w.HardState == nil && len(w.Entries) == 0 && w.Truncate == nil
+	return !w.Destroy && w.Create == nil && w.Reset == nil && w.HardState == nil && len(w.Entries) == 0 && w.Truncate == nil
 }

@@ -83,6 +83,10 @@ func (l *memLog) Write(writes []LogWrite) error {
 }
 
 func (l *memLog) write(w *LogWrite) error {
+	if w.Destroy {
+		delete(l.mu.groups, w.Group)
+		return nil
+	}
 	have := l.mu.groups[w.Group]
 	if have == nil {
 		if w.Create == nil {

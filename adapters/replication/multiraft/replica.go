@@ -3,6 +3,7 @@ package multiraft
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.etcd.io/raft/v3"
@@ -47,6 +48,7 @@ type Status struct {
 	Leads   bool   // this replica leads
 	Settled bool   // it leads and has applied an entry of its own term: it takes writes and reads
 	Solo    bool   // Settled, and the only voter
+	Voter   bool   // this replica votes, in the configuration that it has applied
 	Term    uint64
 	Commit  uint64
 	Applied uint64
@@ -154,7 +156,7 @@ func (r *Replica) ID() uint64 { return r.id }
 // Status returns what the replica knew at the end of the last Step.
 func (r *Replica) Status() Status {
 	return Status{
-		Leader: r.leader, Leads: r.role == raft.StateLeader, Settled: r.settled, Solo: r.settled && r.solo(),
+		Leader: r.leader, Leads: r.role == raft.StateLeader, Settled: r.settled, Solo: r.settled && r.solo(), Voter: slices.Contains(r.confState.GetVoters(), r.id),
 		Term: r.term, Commit: r.commit, Applied: r.applied,
 	}
 }

@@ -142,6 +142,8 @@ func (n *Node) fence(ctx context.Context, asked []*group) error {
 			if a.err != nil {
 				id, _ := a.group.Shard()
 				failed, cause = append(failed, id), a.err
+			} else if g := n.group(a.group); g != nil {
+				g.confirm(now)
 			}
 		case <-ctx.Done():
 			for _, g := range asked {
@@ -174,6 +176,31 @@ func noReadLeader(shards []shard.ID, cause error) error {
 	return errNoReadLeader.WithDetail("shards", shards).WithCause(cause)
 }
 
+// confirm notes that a fence begun at start has been passed.
+func (g *group) confirm(start time.Duration) {
+	for {
+		have := g.confirmed.Load()
+		if int64(start) <= have || g.confirmed.CompareAndSwap(have, int64(start)) {
+			return
+		}
+	}
+}
+
+// Freshness implements outbound.FreshnessGauge: by the last fence that was passed here. What raft's
+// messages carry would not do, for a heartbeat to a replica that lacks entries names no more than what
+// that replica has.
+func (n *Node) Freshness(id shard.ID) (age time.Duration, known bool) {
+	g := n.group(GroupOf(id))
+	if g == nil {
+		return 0, false
+	}
+	if g.solo.Load() {
+		return 0, true
+	}
+	at := g.confirmed.Load()
+	return n.cfg.Clock.Monotonic() - time.Duration(at), at != 0
+}
+
 // Durable implements outbound.LogTruncator.
 func (n *Node) Durable(id shard.ID, index uint64) {
 	n.durable(GroupOf(id), index)
@@ -190,17 +217,28 @@ func (n *Node) Shards() []outbound.ShardStatus {
 	groups := n.hosted.Load().list
 	list := make([]outbound.ShardStatus, 0, len(groups))
 	for _, g := range groups {
-		id, ok := g.id.Shard()
-		if !ok {
-			continue
+		if id, ok := g.id.Shard(); ok {
+			list = append(list, g.shardStatus(id))
 		}
-		s := g.known()
-		list = append(list, outbound.ShardStatus{
-			Shard: id, Leader: s.Leads, Serving: s.Leader != 0 && (s.Settled || !s.Leads),
-			Term: s.Term, Commit: s.Commit, Applied: s.Applied,
-		})
 	}
 	return list
+}
+
+// Shard implements outbound.ShardLookup.
+func (n *Node) Shard(id shard.ID) (outbound.ShardStatus, bool) {
+	g := n.group(GroupOf(id))
+	if g == nil {
+		return outbound.ShardStatus{}, false
+	}
+	return g.shardStatus(id), true
+}
+
+func (g *group) shardStatus(id shard.ID) outbound.ShardStatus {
+	s := g.known()
+	return outbound.ShardStatus{
+		Shard: id, Learner: !s.Voter, Leader: s.Leads, Serving: s.Leader != 0 && (s.Settled || !s.Leads),
+		LeaderReplica: s.Leader, Term: s.Term, Commit: s.Commit, Applied: s.Applied,
+	}
 }
 
 // Receive takes a message from another node. It keeps the message, and drops it when the group is not

@@ -15,10 +15,11 @@ type group struct {
 	node      *Node
 	id        GroupID
 	toMachine applyFunc
-	core      *Replica    // of the worker that holds stepping
-	settled   bool        // as last published; of that worker too
-	solo      atomic.Bool // reads are up to date without asking: see Status.Solo
-	closed    atomic.Bool // nobody will step the group any more; set under mu
+	core      *Replica     // of the worker that holds stepping
+	settled   bool         // as last published; of that worker too
+	solo      atomic.Bool  // reads are up to date without asking: see Status.Solo
+	confirmed atomic.Int64 // when the newest fence that was passed began, on the node's clock; 0: never
+	closed    atomic.Bool  // nobody will step the group any more; set under mu
 
 	stepping sync.Mutex // held while a worker steps the group
 	applying sync.Mutex // held while a worker applies to its state machine
@@ -47,6 +48,7 @@ func newGroup(n *Node, r replica, core *Replica) *group {
 	g := &group{node: n, id: r.group, toMachine: r.apply, core: core}
 	g.mu.waiters = map[Ticket]*waiter{}
 	g.mu.leaderChanged = make(chan struct{})
+	g.mu.status = core.Status()
 	return g
 }
 

@@ -46,10 +46,8 @@ func (s *Store) state(group multiraft.GroupID) (multiraft.LogState, error) {
 }
 
 func (s *Store) readState(group multiraft.GroupID) (state multiraft.LogState, err error) {
-	it, err := s.db.NewIter(&pebble.IterOptions{
-		LowerBound: appendKey(nil, group, 0),
-		UpperBound: appendKey(nil, group, 0xff),
-	})
+	start, end := groupBounds(group)
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: start, UpperBound: end})
 	if err != nil {
 		return state, asFault(err)
 	}

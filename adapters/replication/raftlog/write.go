@@ -68,6 +68,9 @@ func sizeOf(writes []multiraft.LogWrite) int {
 // stage adds w to batch and returns the group's state after it. It does not change what state points
 // to.
 func stage(batch *pebble.Batch, state multiraft.LogState, w *multiraft.LogWrite) (multiraft.LogState, error) {
+	if w.Destroy {
+		return multiraft.LogState{}, destroy(batch, w.Group)
+	}
 	if w.Create != nil {
 		if state.Identity.ReplicaID != 0 {
 			return state, fmt.Errorf("replica %d exists already", state.Identity.ReplicaID)
@@ -113,6 +116,12 @@ func stage(batch *pebble.Batch, state multiraft.LogState, w *multiraft.LogWrite)
 	}
 	state.Truncated = *w.Truncate
 	return state, batch.Set(appendKey(nil, w.Group, kindTruncation), encodePoint(state.Truncated), nil)
+}
+
+// destroy deletes every record of the group.
+func destroy(batch *pebble.Batch, group multiraft.GroupID) error {
+	start, end := groupBounds(group)
+	return batch.DeleteRange(start, end, nil)
 }
 
 func copyHardState(hs *raftpb.HardState) *raftpb.HardState {

@@ -42,6 +42,9 @@ func (s *Store) account(r *replica) {
 	r.accounted.Usage = usage
 }
 
+// MemtableBytes returns, at once, what the recent samples of all shards take in memory.
+func (s *Store) MemtableBytes() int64 { return s.bytes.Load() }
+
 // release accounts for memory that a flush gave back, and wakes who waits for it.
 func (s *Store) release(r *replica) {
 	s.account(r)

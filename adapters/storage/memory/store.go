@@ -304,19 +304,23 @@ func (s *Store) Admit(ctx context.Context, bytes int) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("admit a write: %w", context.Cause(ctx))
 	}
-	total := int64(bytes)
-	s.mu.RLock()
-	for _, r := range s.mu.shards {
-		usage := r.table.Usage()
-		total += usage.Active + usage.Sealed + usage.Catalogue
-	}
-	s.mu.RUnlock()
-	if total > s.options.BytesMax {
+	if s.MemtableBytes()+int64(bytes) > s.options.BytesMax {
 		return fault.Newf(fault.Exhausted, "memtable_full",
 			"the samples in memory would exceed %d bytes; raise the limit or use the storage on disk", s.options.BytesMax).
 			WithRetryAfter(retryAfter)
 	}
 	return nil
+}
+
+// MemtableBytes returns, at once, what the samples and series of all shards take in memory.
+func (s *Store) MemtableBytes() (total int64) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, r := range s.mu.shards {
+		usage := r.table.Usage()
+		total += usage.Active + usage.Sealed + usage.Catalogue
+	}
+	return total
 }
 
 // Walk calls use for every series of an open shard, as memtable.Table.Walk does.

@@ -8,12 +8,17 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/raftmetrics/raftmetrics/domain/cluster"
 )
 
-// adoptionBytesMax bounds what an adoption carries, mostly the cluster's encoded state.
-const adoptionBytesMax = 8 << 20
+const (
+	// adoptionBytesMax bounds what an adoption carries, mostly the cluster's encoded state.
+	adoptionBytesMax = 8 << 20
+	// rejectionBytesMax bounds the reason of a rejection.
+	rejectionBytesMax = 1 << 10
+)
 
 // Offer is what a cluster tells a node that it adopts.
 type Offer struct {
@@ -30,6 +35,13 @@ type Offer struct {
 	ClusterKey []byte `json:"key"`
 }
 
+// Rejection is what a cluster, or a node that would found one, tells a node that it does not take in.
+type Rejection struct {
+	By        cluster.Node
+	ClusterID string // what By belongs to; "" when it has yet to found its cluster
+	Reason    string // for people, at most rejectionBytesMax
+}
+
 // Status is what a node says of itself to whoever holds the secret.
 type Status struct {
 	Node      cluster.Node
@@ -44,10 +56,15 @@ type AdoptionOptions struct {
 	// It is called again with an equal offer when the answer to the first was lost. A *RefusalError it
 	// returns is told to the other end. Calls are serial.
 	Adopt func(ctx context.Context, offer Offer) error
+	// Rejected, when not nil, is told why others who hold the secret do not take this node in, whether
+	// it belongs to a cluster or not. It returns at once; calls may be concurrent.
+	Rejected func(Rejection)
 }
 
+// adoptionRequest is a probe, or else an offer or a rejection.
 type adoptionRequest struct {
-	Offer *Offer `json:"offer,omitempty"` // nil: a probe
+	Offer     *Offer `json:"offer,omitempty"`
+	Rejection string `json:"rejection,omitempty"`
 }
 
 type adoptionReply struct {
@@ -79,6 +96,19 @@ func (d *Dialer) Adopt(ctx context.Context, address string, secret []byte, offer
 		return Status{}, fmt.Errorf("adopt %s: %w", address, err)
 	}
 	return s, nil
+}
+
+// Reject tells the node at address why it is not adopted, under the secret that an adoption would use.
+// More than rejectionBytesMax of the reason is cut off.
+func (d *Dialer) Reject(ctx context.Context, address string, secret []byte, reason string) error {
+	if len(reason) > rejectionBytesMax {
+		// Half a character at the end would become a longer replacement on its way through JSON.
+		reason = strings.ToValidUTF8(reason[:rejectionBytesMax], "")
+	}
+	if _, err := d.requestAdoption(ctx, address, secret, adoptionRequest{Rejection: reason}); err != nil {
+		return fmt.Errorf("reject %s: %w", address, err)
+	}
+	return nil
 }
 
 func (d *Dialer) requestAdoption(ctx context.Context, address string, secret []byte, request adoptionRequest) (Status, error) {
@@ -145,7 +175,7 @@ func (s *Server) adopt(x *exchange, h hello) (Peer, error) {
 	if err != nil {
 		return peer, err
 	}
-	wrongSecret := Refuse(WrongKey, "node %s (%s) has another secret than this node; set the same CLUSTER_SECRET, or AUTH_TOKEN, on both", from.ID(), from.Address())
+	wrongSecret := Refuse(WrongKey, "AUTH_TOKEN or CLUSTER_SECRET differs between node %s (%s) and the node that it called; set the same on both", from.ID(), from.Address())
 	if err := x.verify(keys, wrongSecret); err != nil {
 		return peer, err
 	}
@@ -157,13 +187,17 @@ func (s *Server) adopt(x *exchange, h hello) (Peer, error) {
 		return peer, err
 	}
 	var refusal error
-	if request.Offer != nil {
+	switch {
+	case request.Offer != nil:
 		refusal = s.takeOffer(*request.Offer)
+	case request.Rejection != "":
+		refusal = s.takeRejection(Rejection{By: from, ClusterID: h.ClusterID, Reason: request.Rejection})
 	}
 	var reply adoptionReply
 	if reply.identity = identityOf(s.options.Keyring.Self(), s.options.Keyring.ClusterID()); refusal != nil {
 		reply.Refusal = wireRefusalOf(refusalOf(refusal))
-		s.log.Warn().Err(refusal).Str("node", from.ID().String()).Msg("refused to be adopted")
+		s.log.Warn().Err(refusal).Str("node", from.ID().String()).Str("address", from.Address()).
+			Str("cluster", h.ClusterID).Msg("refused to be adopted")
 	}
 	return peer, x.writeSealed(secret, "server", reply)
 }
@@ -184,6 +218,16 @@ func (s *Server) takeOffer(offer Offer) error {
 	ctx, cancel := context.WithTimeout(s.ctx, HandshakeMax)
 	defer cancel()
 	return s.options.Adoption.Adopt(ctx, offer)
+}
+
+func (s *Server) takeRejection(r Rejection) error {
+	if len(r.Reason) > rejectionBytesMax {
+		return Refuse(Malformed, "the reason of a rejection exceeds %d bytes", rejectionBytesMax)
+	}
+	if s.options.Adoption.Rejected != nil {
+		s.options.Adoption.Rejected(r)
+	}
+	return nil
 }
 
 // writeSealed sends v encrypted for this exchange: AES-256-GCM under a key that the transcript, hence

@@ -138,6 +138,51 @@ func TestAdoptionRefusals(t *testing.T) {
 	})
 }
 
+func TestRejectionIsHeard(t *testing.T) {
+	ring5 := ring(t, "control", 1, key(5))
+	worker := loneRing(t, "worker-1", 3)
+	heard := make(chan link.Rejection, 4)
+	s := serve(t, link.ServerOptions{Keyring: worker, Adoption: &link.AdoptionOptions{
+		Secret: secret, Rejected: func(r link.Rejection) { heard <- r },
+		Adopt: func(context.Context, link.Offer) error { return errors.New("nothing was offered") },
+	}}, nil)
+	var rec *recorder
+	d := &link.Dialer{Keyring: ring5, DialContext: recording(&rec)}
+	const reason = "NODE_ID worker-1 is in use"
+	reject := func(d *link.Dialer, reason, clusterID, want string) {
+		t.Helper()
+		if err := d.Reject(t.Context(), s.address, secret, reason); err != nil {
+			t.Fatal(err)
+		}
+		wanted := link.Rejection{By: node(t, "control", 1), ClusterID: clusterID, Reason: want}
+		if got := <-heard; got != wanted {
+			t.Errorf("heard %+v, want %+v", got, wanted)
+		}
+	}
+	reject(d, reason, clusterID, reason)
+	if bytes.Contains(rec.sent.Bytes(), []byte(reason)) {
+		t.Error("the reason crossed the wire in clear")
+	}
+	reject(&link.Dialer{Keyring: loneRing(t, "control", 1)}, reason, "", reason) // before it has founded
+	reject(d, strings.Repeat("x", 1023)+"é and more", clusterID, strings.Repeat("x", 1023))
+	if err := worker.Join("first-cluster", key(9)); err != nil {
+		t.Fatal(err)
+	}
+	reject(d, reason, clusterID, reason) // a member elsewhere hears it, too
+	err := d.Reject(t.Context(), s.address, []byte("another secret"), reason)
+	wantReason(t, err, link.WrongKey)
+	if text := err.Error(); !strings.Contains(text, "AUTH_TOKEN or CLUSTER_SECRET differs between node control") {
+		t.Errorf("err=%s does not say which secrets differ", text)
+	}
+	if len(heard) != 0 {
+		t.Errorf("heard %+v from a stranger", <-heard)
+	}
+	deaf, _, _ := adoptable(t, secret)
+	if err := d.Reject(t.Context(), deaf.address, secret, reason); err != nil {
+		t.Errorf("a node that listens to none: %v", err)
+	}
+}
+
 func TestRingStaysInItsCluster(t *testing.T) {
 	k := ring(t, "a", 1, key(1))
 	wantReason(t, k.Join("another", key(2)), link.AlreadyAdopted)

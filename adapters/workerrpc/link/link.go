@@ -23,9 +23,9 @@ const Version = 1
 // Bounds of a handshake.
 const (
 	// HandshakeMax bounds the time from the first byte to the verdict, on both sides.
-	HandshakeMax = 5 * time.Second
+	HandshakeMax = 2 * time.Second
 	// DialMax bounds resolving a name, connecting and TLS, before the handshake.
-	DialMax = 3 * time.Second
+	DialMax = 2 * time.Second
 	// HandshakesMax bounds the handshakes that one server has under way, none of them trusted yet.
 	HandshakesMax = 64
 	// ConnsPerNodeMax bounds the open connections that one node may have to a server.
