@@ -1,5 +1,6 @@
-// Command bench measures one node as its users would meet it and prints a table: single writes and batches
-// over HTTP against the real binary, decoded batches into the ingest use case in this process.
+// Command bench measures nodes as their users would meet them and prints a table: single writes and batches
+// over HTTP against the real binary, alone and as a cluster of three, and decoded batches into the ingest
+// use case in this process.
 package main
 
 import (
@@ -28,7 +29,7 @@ func main() {
 	flag.StringVar(&o.binary, "binary", "bin/raftmetrics", "the server to measure")
 	flag.DurationVar(&o.seconds, "duration", 5*time.Second, "how long each measurement of single writes lasts")
 	flag.IntVar(&o.samples, "samples", 10_000_000, "samples of each measurement of batches")
-	flag.StringVar(&o.only, "only", "", "run only this part: single, json or record")
+	flag.StringVar(&o.only, "only", "", "run only this part: single, json, record or cluster")
 	flag.StringVar(&o.cpu, "cpuprofile", "", "file for a CPU profile of the part record")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -49,6 +50,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		{"single", measureSingles},
 		{"json", measureJSON},
 		{"record", measureRecord},
+		{"cluster", measureCluster},
 	} {
 		if o.only != "" && o.only != part.name {
 			continue
