@@ -1,8 +1,10 @@
 # The server in a small image: built with Go and a C++ runtime, run as nobody, data in the volume /data.
 FROM golang:1.26-bookworm AS build
+LABEL raftmetrics.stage=build
 WORKDIR /src
 COPY . .
-RUN go build -trimpath -ldflags '-s -w' -o /raftmetrics .
+# What only this stage needs goes in the step that made it, or the layer would keep it.
+RUN go build -trimpath -ldflags '-s -w' -o /raftmetrics . && go clean -cache -modcache
 
 FROM debian:bookworm-slim
 RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin raftmetrics \

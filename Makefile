@@ -26,6 +26,11 @@ run: build ## build and start a single node on :8080 with its data in ./data
 test: ## run all tests that need no Docker
 	$(GO) test -timeout 20m ./...
 
+.PHONY: test-docker
+test-docker: ## build the image, start the three containers and break each of them (needs a container engine)
+	tests/docker/standin-images.sh
+	RAFTMETRICS_DOCKER=1 $(GO) test -count=1 -timeout 30m -v ./tests/docker
+
 .PHONY: demo
 demo: build ## load real cloud metrics into a temporary node and print aggregates
 	$(GO) run ./tests/demo
