@@ -151,23 +151,11 @@ func (s *Store) findDamage(ctx context.Context, c *engine.Conn, q aggregate.Quer
 
 // Latest implements outbound.LatestReader, from memory.
 func (s *Store) Latest(ctx context.Context, shards []shard.ID, name metric.Name, matchers metric.Matchers) (metric.Sample, bool, error) {
-	var newest metric.Sample
-	found := false
-	for _, id := range shards {
-		if ctx.Err() != nil {
-			return metric.Sample{}, false, fmt.Errorf("read shard %d: %w", id, context.Cause(ctx))
-		}
+	return memtable.LatestOf(ctx, shards, func(id shard.ID) (*memtable.Table, error) {
 		r, err := s.usable(id)
 		if err != nil {
-			return metric.Sample{}, false, err
+			return nil, err
 		}
-		sample, ok, err := r.table.Latest(name, matchers)
-		if err != nil {
-			return metric.Sample{}, false, fmt.Errorf("read shard %d: %w", id, err)
-		}
-		if ok && (!found || sample.NewerThan(newest)) {
-			newest, found = sample, true
-		}
-	}
-	return newest, found, nil
+		return r.table, nil
+	}, name, matchers)
 }

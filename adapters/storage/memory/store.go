@@ -277,25 +277,13 @@ func (s *Store) Partials(ctx context.Context, shards []shard.ID, q aggregate.Que
 
 // Latest implements outbound.LatestReader.
 func (s *Store) Latest(ctx context.Context, shards []shard.ID, name metric.Name, matchers metric.Matchers) (metric.Sample, bool, error) {
-	var newest metric.Sample
-	found := false
-	for _, id := range shards {
-		if ctx.Err() != nil {
-			return metric.Sample{}, false, fmt.Errorf("read shard %d: %w", id, context.Cause(ctx))
-		}
+	return memtable.LatestOf(ctx, shards, func(id shard.ID) (*memtable.Table, error) {
 		r, err := s.replica(id)
 		if err != nil {
-			return metric.Sample{}, false, err
+			return nil, err
 		}
-		sample, ok, err := r.table.Latest(name, matchers)
-		if err != nil {
-			return metric.Sample{}, false, fmt.Errorf("read shard %d: %w", id, err)
-		}
-		if ok && (!found || sample.NewerThan(newest)) {
-			newest, found = sample, true
-		}
-	}
-	return newest, found, nil
+		return r.table, nil
+	}, name, matchers)
 }
 
 // Admit implements outbound.WriteGate. It never waits: nothing that is kept in memory makes room by
