@@ -53,18 +53,18 @@ func decodeRead(m *workerpb.Read) (consistency.Read, error) {
 
 func encodeMatchers(m metric.Matchers) []*workerpb.Matcher {
 	var list []*workerpb.Matcher
-	for _, t := range m.Equal() {
-		list = append(list, &workerpb.Matcher{Key: t.Key, Value: t.Value})
+	for _, one := range m.List() {
+		list = append(list, &workerpb.Matcher{Key: one.Key, Op: uint32(one.Op), Values: one.Values})
 	}
 	return list
 }
 
 func decodeMatchers(list []*workerpb.Matcher) (metric.Matchers, error) {
-	tags := make([]metric.Tag, len(list))
+	matchers := make([]metric.Matcher, len(list))
 	for i, m := range list {
-		tags[i] = metric.Tag{Key: m.GetKey(), Value: m.GetValue()}
+		matchers[i] = metric.Matcher{Key: m.GetKey(), Op: metric.MatcherOp(m.GetOp()), Values: m.GetValues()}
 	}
-	return metric.NewMatchers(tags)
+	return metric.NewSelection(matchers)
 }
 
 func encodeQuery(q aggregate.Query) *workerpb.Query {

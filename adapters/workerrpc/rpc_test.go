@@ -245,7 +245,7 @@ func TestPartials(t *testing.T) {
 		r.querier.EXPECT().Partials(gomock.Any(), read, gomock.Any()).DoAndReturn(
 			func(_ context.Context, _ consistency.Read, got aggregate.Query) (aggregate.Table, error) {
 				if got.Metric() != q.Metric() || got.Range() != q.Range() || got.Window().Width() != q.Window().Width() ||
-					!cmp.Equal(got.GroupBy(), q.GroupBy()) || !cmp.Equal(got.Matchers().Equal(), q.Matchers().Equal()) {
+					!cmp.Equal(got.GroupBy(), q.GroupBy()) || !cmp.Equal(got.Matchers().List(), q.Matchers().List()) {
 					t.Errorf("query=%+v, want %+v", got, q)
 				}
 				return want, nil

@@ -62,6 +62,8 @@ type Query struct {
 	span     Range
 	window   Window
 	groupBy  []string
+	where    Where
+	detail   Detail
 }
 
 // QuerySpec are the parts of a Query by name.
@@ -71,6 +73,8 @@ type QuerySpec struct {
 	Range    Range // zero: Everything
 	Window   Window
 	GroupBy  []string // tag keys, each once
+	Where    Where    // zero: every sample
+	Detail   Detail   // what the partials must carry besides count, sum, minimum and maximum
 }
 
 // NewQuery checks spec. A range closed at both ends must not span more than WindowsMax windows.
@@ -94,7 +98,10 @@ func NewQuery(spec QuerySpec) (Query, error) {
 	if len(spec.GroupBy) > metric.TagsMax {
 		return Query{}, fault.Field("group_by", "names "+strconv.Itoa(len(spec.GroupBy))+" keys", "at most "+strconv.Itoa(metric.TagsMax))
 	}
-	q := Query{metric: spec.Metric, matchers: spec.Matchers, span: spec.Range, window: spec.Window, groupBy: slices.Clone(spec.GroupBy)}
+	q := Query{
+		metric: spec.Metric, matchers: spec.Matchers, span: spec.Range, window: spec.Window,
+		groupBy: slices.Clone(spec.GroupBy), where: spec.Where, detail: spec.Detail,
+	}
 	if spec.Range.from != metric.TimestampMin && spec.Range.to != metric.TimestampMax {
 		if err := CheckWindows(spec.Window, spec.Range.from, spec.Range.to); err != nil {
 			return Query{}, err
@@ -138,6 +145,15 @@ func (q Query) Window() Window { return q.window }
 
 // GroupBy returns the tag keys to group by; callers must not change it.
 func (q Query) GroupBy() []string { return q.groupBy }
+
+// Where returns the condition on values.
+func (q Query) Where() Where { return q.where }
+
+// Detail returns what partials carry besides count, sum, minimum and maximum.
+func (q Query) Detail() Detail { return q.detail }
+
+// Ordered reports whether the samples of each series must be added in order, see Fold.
+func (q Query) Ordered() bool { return q.detail&ordered != 0 }
 
 // GroupTags returns the values of the GroupBy keys in tags, "" for a key that is not set.
 func (q Query) GroupTags(tags metric.Tags) []string {

@@ -115,8 +115,8 @@ func TestMatchers(t *testing.T) {
 		if err != nil || m.Match(set) != c.want || m.IsZero() != (len(c.equal) == 0) {
 			t.Errorf("matchers %v: Match=%v IsZero=%v, %v, want %v", c.equal, m.Match(set), m.IsZero(), err, c.want)
 		}
-		if !slices.IsSortedFunc(m.Equal(), func(a, b metric.Tag) int { return strings.Compare(a.Key, b.Key) }) {
-			t.Errorf("Equal()=%v is not sorted", m.Equal())
+		if !slices.IsSortedFunc(m.List(), func(a, b metric.Matcher) int { return strings.Compare(a.Key, b.Key) }) {
+			t.Errorf("List()=%v is not sorted", m.List())
 		}
 	}
 	for what, bad := range map[string][]metric.Tag{

@@ -6,6 +6,7 @@ package inbound
 import (
 	"context"
 
+	"github.com/raftmetrics/raftmetrics/domain/aggregate"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
 )
 
@@ -22,6 +23,7 @@ type Idempotency struct {
 type RecordRequest struct {
 	Observations []metric.Observation // 1 to metric.BatchSamplesMax
 	Idempotency  *Idempotency         // nil: the client does not promise to send equal content again
+	Replace      bool                 // by the rule of outbound.Columns
 }
 
 // RecordReply tells what was stored.
@@ -42,4 +44,18 @@ type Recorder interface {
 	// idempotency_window_full (Exhausted), idempotency_key_expired (Conflict), series_limit
 	// (Unprocessable), no_leader (Unavailable), write_timeout (Timeout→Unavailable).
 	Record(ctx context.Context, req RecordRequest) (RecordReply, error)
+}
+
+// DeleteRequest names samples to be forgotten: those of Metric in Range.
+type DeleteRequest struct {
+	Metric metric.Name
+	Range  aggregate.Range
+}
+
+// Deleter forgets samples.
+type Deleter interface {
+	// Delete returns once every sample that was acknowledged before the call is forgotten, durably on a
+	// majority and for all reads from then on. NotFound (metric_not_found) when the metric has no series.
+	// Deleting again is harmless, so an error of kind Unavailable asks for just that.
+	Delete(ctx context.Context, req DeleteRequest) error
 }

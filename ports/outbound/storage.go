@@ -30,6 +30,45 @@ type Columns struct {
 	Series     []uint32  // per sample: index into Keys
 	Timestamps []int64   // per sample: metric.Timestamp
 	Values     []float64 // per sample: finite
+	// Replace says that a sample replaces all samples of its series and timestamp that came before it
+	// in the log, the earlier ones of these columns included; but if the last of them has an equal
+	// value nothing changes. (What Influx and Prometheus promise their clients.)
+	Replace bool
+}
+
+// Deletion names samples to be forgotten: those of Metric in Range.
+type Deletion struct {
+	Metric metric.Name
+	Range  aggregate.Range
+}
+
+// SampleRemover forgets samples. Calls for one shard are serial with its Appends. What it did is visible
+// on return and durable with a later Cut and Flush, which also give the space back in time.
+type SampleRemover interface {
+	// Delete forgets the samples that came before it in the log; later ones with such timestamps count
+	// again. It reports whether the metric had a series with samples before, alike on every replica. A
+	// series without samples is one that the shard does not have, until a sample brings it back.
+	Delete(ctx context.Context, id shard.ID, d Deletion) (existed bool, err error)
+	// Retain moves cut-offs: a metric's samples before its cut-off are forgotten, whenever they came or
+	// come, and never come back: a metric's cut-off, that of a metric yet unknown included, only rises.
+	Retain(ctx context.Context, id shard.ID, cutoffs metric.Cutoffs) error
+}
+
+// SeriesLister tells which series there are.
+type SeriesLister interface {
+	// ListSeries returns what l asks for in shards, ascending bytewise, each once: all there is or, of
+	// more than l.Limit, the first l.Limit+1. Series without samples do not count.
+	ListSeries(ctx context.Context, shards []shard.ID, l metric.Listing) ([]string, error)
+}
+
+// RunMerger tidies up what flushes have written. Writes, flushes and queries of the shard go on meanwhile.
+type RunMerger interface {
+	// WantsMerge reports, at once, that the shard's stored samples lie in more pieces than is good for
+	// queries, or hold space that could be given back.
+	WantsMerge(id shard.ID) bool
+	// Merge does one bounded step of that and reports whether there is more to do. With all it merges
+	// whatever can be merged. It stops early, with nothing lost, when ctx ends.
+	Merge(ctx context.Context, id shard.ID, all bool) (more bool, err error)
 }
 
 // SampleAppender is the write side of a shard's storage.

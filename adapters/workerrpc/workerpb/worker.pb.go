@@ -371,7 +371,8 @@ func (x *Read) GetFreshnessMaxNanos() int64 {
 type Matcher struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
-	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	Op            uint32                 `protobuf:"varint,3,opt,name=op,proto3" json:"op,omitempty"` // metric.MatcherOp
+	Values        []string               `protobuf:"bytes,4,rep,name=values,proto3" json:"values,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -413,11 +414,18 @@ func (x *Matcher) GetKey() string {
 	return ""
 }
 
-func (x *Matcher) GetValue() string {
+func (x *Matcher) GetOp() uint32 {
 	if x != nil {
-		return x.Value
+		return x.Op
 	}
-	return ""
+	return 0
+}
+
+func (x *Matcher) GetValues() []string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
 }
 
 type Query struct {
@@ -1760,10 +1768,11 @@ const file_adapters_workerrpc_workerpb_worker_proto_rawDesc = "" +
 	"\x04Read\x12\x16\n" +
 	"\x06shards\x18\x01 \x03(\rR\x06shards\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\rR\x05level\x12.\n" +
-	"\x13freshness_max_nanos\x18\x03 \x01(\x03R\x11freshnessMaxNanos\"1\n" +
+	"\x13freshness_max_nanos\x18\x03 \x01(\x03R\x11freshnessMaxNanos\"I\n" +
 	"\aMatcher\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\xbd\x01\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x0e\n" +
+	"\x02op\x18\x03 \x01(\rR\x02op\x12\x16\n" +
+	"\x06values\x18\x04 \x03(\tR\x06valuesJ\x04\b\x02\x10\x03\"\xbd\x01\n" +
 	"\x05Query\x12\x16\n" +
 	"\x06metric\x18\x01 \x01(\tR\x06metric\x12:\n" +
 	"\bmatchers\x18\x02 \x03(\v2\x1e.raftmetrics.worker.v1.MatcherR\bmatchers\x12\x12\n" +
