@@ -46,11 +46,23 @@ func columns(hosts, samples int, index uint64) outbound.Columns {
 
 func everything(t *testing.T) aggregate.Query {
 	t.Helper()
+	return windowed(t, "")
+}
+
+// windowed asks for everything in windows, "" for one.
+func windowed(t *testing.T, window string) aggregate.Query {
+	t.Helper()
 	name, err := metric.NewName("cpu")
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, err := aggregate.NewQuery(aggregate.QuerySpec{Metric: name})
+	spec := aggregate.QuerySpec{Metric: name}
+	if window != "" {
+		if spec.Window, err = aggregate.ParseWindow(window); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q, err := aggregate.NewQuery(spec)
 	if err != nil {
 		t.Fatal(err)
 	}

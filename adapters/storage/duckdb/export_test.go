@@ -1,5 +1,13 @@
 package duckdb
 
+import (
+	"context"
+	"strings"
+
+	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
+	"github.com/raftmetrics/raftmetrics/domain/shard"
+)
+
 // WithFault returns o with what DuckDB shall have answered to a statement instead of running it, "" for
 // letting it run.
 func (o Options) WithFault(fault func(statement string) string) Options {
@@ -9,3 +17,14 @@ func (o Options) WithFault(fault func(statement string) string) Options {
 
 // ReopeningsMax is how often DuckDB is started anew before its error stays.
 const ReopeningsMax = reopeningsMax
+
+// Ask runs a statement in which the shard's file is called file, and hands over its rows.
+func (s *Store) Ask(ctx context.Context, id shard.ID, text string, use func(engine.Chunk) error) error {
+	r, err := s.replica(id)
+	if err != nil {
+		return err
+	}
+	return s.with(ctx, forQueries, func(ctx context.Context, c *engine.Conn) error {
+		return c.Query(ctx, strings.ReplaceAll(text, "file.", r.catalog+"."), nil, use)
+	}, r)
+}

@@ -92,6 +92,7 @@ func (r *replica) settle(state *outbound.AppliedState) {
 // write makes cut and frozen durable. A flush before may have failed after its commit: what the
 // file says it has is not written again.
 func (r *replica) write(ctx context.Context, c *engine.Conn, cut outbound.AppliedState, frozen []*memtable.Generation) error {
+	var runs []run
 	err := c.Transact(ctx, func() error {
 		stored, err := readState(ctx, c, r.catalog)
 		if err != nil {
@@ -105,6 +106,9 @@ func (r *replica) write(ctx context.Context, c *engine.Conn, cut outbound.Applie
 			}
 			record.generation = fresh[len(fresh)-1].Last()
 		}
+		if runs, err = loadRuns(ctx, c, r.catalog); err != nil {
+			return err
+		}
 		return writeState(ctx, c, r.catalog, record)
 	})
 	if err != nil {
@@ -115,6 +119,7 @@ func (r *replica) write(ctx context.Context, c *engine.Conn, cut outbound.Applie
 	if err := checkpoint(context.WithoutCancel(ctx), c, r.catalog); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
+	r.runs.Store(&runs) // Before the view that needs them can be taken.
 	return nil
 }
 
@@ -131,7 +136,10 @@ func writeGenerations(ctx context.Context, c *engine.Conn, catalog string, gener
 	if err != nil {
 		return err
 	}
-	observed, err := writeSamples(ctx, c, catalog, generations)
+	runs, observed, err := writeSamples(ctx, c, catalog, generations)
+	if err == nil {
+		err = writeRuns(ctx, c, catalog, runs)
+	}
 	if err != nil {
 		return fmt.Errorf("samples: %w", err)
 	}
@@ -161,70 +169,6 @@ func compactNewest(ctx context.Context, c *engine.Conn, catalog string) error {
 	table := catalog + ".newest"
 	return c.Exec(ctx, "DELETE FROM "+table+
 		" WHERE rowid NOT IN (SELECT arg_max(rowid, {'ts': ts, 'gen': gen}) FROM "+table+" GROUP BY series_id)")
-}
-
-// writeSamples appends one run: all samples by metric, series and time, ties in the order of the log.
-func writeSamples(ctx context.Context, c *engine.Conn, catalog string, generations []*memtable.Generation) ([]newest, error) {
-	a, err := c.Appender(catalog, "samples")
-	if err != nil {
-		return nil, err
-	}
-	last := generations[len(generations)-1]
-	w := sampleWriter{ctx: ctx, appender: a, list: last.Series(), generation: int64(last.Last())}
-	w.next()
-	err = memtable.EachSeries(generations, w.series)
-	if err == nil {
-		err = w.flush()
-	}
-	if e := a.Close(ctx, err == nil); err == nil {
-		err = e
-	}
-	return w.observed, err
-}
-
-// sampleWriter fills batches of samples.
-type sampleWriter struct {
-	ctx        context.Context //nolint:containedctx // lives for one writeSamples
-	appender   *engine.Appender
-	list       catalogue.List
-	generation int64
-	observed   []newest
-
-	rows                                int
-	metricID, seriesID, at, generations []int64
-	value                               []float64
-}
-
-func (w *sampleWriter) next() {
-	b := w.appender.Batch()
-	w.rows = 0
-	w.metricID, w.seriesID, w.at, w.value, w.generations = b.Int64s(0), b.Int64s(1), b.Int64s(2), b.Float64s(3), b.Int64s(4)
-}
-
-func (w *sampleWriter) flush() error {
-	err := w.appender.Append(w.ctx, w.rows)
-	w.next()
-	return err
-}
-
-func (w *sampleWriter) series(id catalogue.SeriesID, points []memtable.Point) error {
-	_, metric := w.list.At(id)
-	w.observed = append(w.observed, newest{series: id, point: points[len(points)-1]})
-	for len(points) > 0 {
-		n := min(len(points), len(w.at)-w.rows)
-		for i, p := range points[:n] {
-			row := w.rows + i
-			w.metricID[row], w.seriesID[row], w.at[row], w.value[row], w.generations[row] = int64(metric), int64(id), p.At, p.Value, w.generation
-		}
-		w.rows += n
-		points = points[n:]
-		if w.rows == len(w.at) {
-			if err := w.flush(); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // writeSeries appends the series that the file does not have, and their metrics.

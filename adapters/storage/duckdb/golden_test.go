@@ -4,28 +4,41 @@ import (
 	"bytes"
 	"compress/gzip"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb"
 )
 
-// goldenFile is a shard's file of format 1, compressed. The flag -rewrite makes it anew.
-var goldenFile = filepath.Join("testdata", "shard_v1.duckdb.gz")
+// goldenFile is a shard's file of a format, compressed. The flag -rewrite makes the newest anew.
+func goldenFile(format int) string {
+	return filepath.Join("testdata", fmt.Sprintf("shard_v%d.duckdb.gz", format))
+}
 
-// TestGoldenFile opens a file that an earlier version wrote, reads it and goes on writing.
+const goldenFormat = 2
+
+// TestGoldenFile opens files that earlier versions wrote, reads them and goes on writing.
 func TestGoldenFile(t *testing.T) {
-	n := newNode(t, duckdb.Options{})
 	if flag.Lookup("rewrite").Value.String() == "true" {
 		rewriteGoldenFile(t)
 	}
+	for format := 1; format <= goldenFormat; format++ {
+		t.Run(strconv.Itoa(format), func(t *testing.T) { readGoldenFile(t, format) })
+	}
+}
+
+func readGoldenFile(t *testing.T, format int) {
+	t.Helper()
+	n := newNode(t, duckdb.Options{})
 	s := start(t, n)
 	open(t, s, 0)
 	stop(t, n)
-	unpackGoldenFile(t, shardFile(n, 0, "1.duckdb"))
+	unpackGoldenFile(t, format, shardFile(n, 0, "1.duckdb"))
 	s = start(t, n)
 	state := open(t, s, 0)
 	if state.Index != 7 || state.Term != 1 || state.LogTime != time.Second || !bytes.Equal(state.Machine, []byte("machine")) {
@@ -35,6 +48,10 @@ func TestGoldenFile(t *testing.T) {
 		t.Fatalf("count=%d sum=%v, %v", count, sum, err)
 	}
 	fill(t, s, 0, 3, 10, 9)
+	stop(t, n)
+	s = start(t, n)
+	open(t, s, 0)
+	checkRollups(t, s, 0)
 	if count, sum, err := totals(t, s, 0); count != 30 || sum != 10*5+10*7+10*9 || err != nil {
 		t.Fatalf("count=%d sum=%v, %v", count, sum, err)
 	}
@@ -60,14 +77,14 @@ func rewriteGoldenFile(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(goldenFile, packed.Bytes(), 0o600); err != nil {
+	if err := os.WriteFile(goldenFile(goldenFormat), packed.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func unpackGoldenFile(t *testing.T, path string) {
+func unpackGoldenFile(t *testing.T, format int, path string) {
 	t.Helper()
-	packed, err := os.ReadFile(goldenFile)
+	packed, err := os.ReadFile(goldenFile(format))
 	if err != nil {
 		t.Fatal(err)
 	}

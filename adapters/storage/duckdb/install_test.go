@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb"
+	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 	"github.com/raftmetrics/raftmetrics/ports/outbound"
@@ -243,7 +244,11 @@ func TestDamageIsReported(t *testing.T) {
 			open(t, s, 0)
 			open(t, s, 1)
 			ask := map[string]func() error{
-				"query":    func() error { _, _, err := totals(t, s, 0); return err },
+				"query": func() error {
+					// Windows of a second are in no rollup.
+					_, err := s.Partials(t.Context(), []shard.ID{0}, windowed(t, "1s"))
+					return err
+				},
 				"snapshot": func() error { _, err := s.MakeSnapshot(t.Context(), 0); return err },
 				"digest": func() error {
 					sum, err := s.PinContent(0)
@@ -314,21 +319,54 @@ func checkNoneHeld(t *testing.T, n *node) {
 	}
 }
 
-// damageSamples flips a bit in two blocks that hold samples, as files of this size come out; were it other
-// tables, the opening before the first question would fail.
+// damageSamples flips a bit in every block that holds times of samples and nothing of other tables.
 func damageSamples(t *testing.T, path string) {
 	t.Helper()
 	const header, block = 3 * 4096, 65536
+	blocks := timeBlocks(t, path)
 	content, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for at := header + 5*block + 1000; at < header+7*block; at += block {
-		content[at] ^= 1
+	for _, b := range blocks {
+		content[header+b*block+1000] ^= 1
 	}
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// timeBlocks asks DuckDB which blocks of a file hold times of samples and nothing of other tables.
+func timeBlocks(t *testing.T, path string) (blocks []int64) {
+	t.Helper()
+	instance, err := engine.Open(engine.Options{
+		Directory: filepath.Dir(path), TempDirectory: t.TempDir(), TempBytesMax: 1 << 20, MemoryBytesMax: 64 << 20, Threads: 1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer instance.Close()
+	c, err := instance.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Exec(t.Context(), "ATTACH "+engine.QuoteText(path)+" AS looked (READ_ONLY)"); err != nil {
+		t.Fatal(err)
+	}
+	others := ""
+	for _, table := range []string{"series", "metrics", "newest", "hours", "runs", "state", "meta"} {
+		others += " AND block_id NOT IN (SELECT block_id FROM pragma_storage_info('looked." + table + "') WHERE block_id >= 0)"
+	}
+	text := "SELECT DISTINCT block_id::BIGINT FROM pragma_storage_info('looked.samples') WHERE column_name = 'ts' AND block_id >= 0" + others
+	err = c.Query(t.Context(), text, nil, func(chunk engine.Chunk) error {
+		blocks = append(blocks, chunk.Int64s(0)...)
+		return nil
+	})
+	if err != nil || len(blocks) == 0 {
+		t.Fatalf("blocks of times: %v, %v", blocks, err)
+	}
+	return blocks
 }
 
 // installs makes a store go from snapshot to snapshot of another one, for ever, and tells each index.

@@ -189,7 +189,11 @@ func (s *Store) load(ctx context.Context, c *engine.Conn, r *replica, file strin
 	if err := attach(ctx, c, file, r.catalog, ""); err != nil {
 		return none, fmt.Errorf("attach: %w", err)
 	}
-	if err := s.checkIdentity(ctx, c, r); err != nil {
+	format, err := s.checkIdentity(ctx, c, r)
+	if err == nil && format < formatVersion {
+		err = upgrade(ctx, c, r.catalog)
+	}
+	if err != nil {
 		return none, err
 	}
 	state, err := readState(ctx, c, r.catalog)
@@ -203,24 +207,26 @@ func (s *Store) load(ctx context.Context, c *engine.Conn, r *replica, file strin
 	if err := loadNewest(ctx, c, r); err != nil {
 		return none, err
 	}
-	rows, err := countRows(ctx, c, r.catalog)
+	runs, err := loadRuns(ctx, c, r.catalog)
 	if err != nil {
 		return none, err
 	}
-	r.stored.Store(rows.samples > 0)
+	r.runs.Store(&runs)
+	r.stored.Store(len(runs) > 0)
 	r.mu.durable = state.Index
 	return state.AppliedState, nil
 }
 
-// checkIdentity refuses a file that belongs elsewhere.
-func (s *Store) checkIdentity(ctx context.Context, c *engine.Conn, r *replica) error {
+// checkIdentity refuses a file that belongs elsewhere, and returns its format.
+func (s *Store) checkIdentity(ctx context.Context, c *engine.Conn, r *replica) (format int64, err error) {
 	rows := 0
-	err := c.Query(ctx, "SELECT format, cluster, shard FROM "+r.catalog+".meta", nil, func(chunk engine.Chunk) error {
+	err = c.Query(ctx, "SELECT format, cluster, shard FROM "+r.catalog+".meta", nil, func(chunk engine.Chunk) error {
 		rows += chunk.Rows()
+		format = chunk.Int64s(0)[0]
 		switch {
-		case chunk.Int64s(0)[0] != formatVersion:
+		case format < 1 || format > formatVersion:
 			return fault.Newf(fault.Conflict, "format_unknown",
-				"the file of shard %d has format %d, this version knows %d; use a newer version", r.id, chunk.Int64s(0)[0], formatVersion)
+				"the file of shard %d has format %d, this version knows %d; use a newer version", r.id, format, formatVersion)
 		case chunk.Text(1, 0) != s.options.Cluster || chunk.Int64s(2)[0] != int64(r.id):
 			return fault.Newf(fault.Conflict, "foreign_data",
 				"the file of shard %d belongs to shard %d of cluster %q; use the data directory of this cluster",
@@ -231,7 +237,7 @@ func (s *Store) checkIdentity(ctx context.Context, c *engine.Conn, r *replica) e
 	if err == nil && rows != 1 {
 		err = fmt.Errorf("%d rows of identity: %w", rows, errContent)
 	}
-	return err
+	return format, err
 }
 
 // loadSeries defines the stored series, whose numbers must come out as they were stored.

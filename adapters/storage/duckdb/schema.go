@@ -9,7 +9,7 @@ import (
 )
 
 // formatVersion is the version of the tables in a shard's file.
-const formatVersion = 1
+const formatVersion = 2
 
 // attachOptions: small blocks leave fewer half-empty ones at the end of each compressed column, and
 // only the pinned storage version has the compression of doubles with them (see DESIGN.md).
@@ -17,14 +17,21 @@ const attachOptions = "BLOCK_SIZE 65536, STORAGE_VERSION 'v1.5.0'"
 
 // Tables of a shard's file. Everything is BIGINT so that bound parameters need no cast, which would
 // keep zone maps from pruning; the compression makes up for it. gen is the memtable generation with
-// which a row was flushed.
-var tables = []struct{ name, columns string }{
-	{"meta", "format BIGINT NOT NULL, cluster VARCHAR NOT NULL, shard BIGINT NOT NULL"},
-	{"state", "record BLOB NOT NULL"},
-	{"metrics", "id BIGINT NOT NULL, name VARCHAR NOT NULL"},
-	{"series", "id BIGINT NOT NULL, metric_id BIGINT NOT NULL, key VARCHAR NOT NULL"},
-	{"samples", "metric_id BIGINT NOT NULL, series_id BIGINT NOT NULL, ts BIGINT NOT NULL, value DOUBLE NOT NULL, gen BIGINT NOT NULL"},
-	{"newest", "series_id BIGINT NOT NULL, ts BIGINT NOT NULL, value DOUBLE NOT NULL, gen BIGINT NOT NULL"},
+// which a row was flushed. since is the format that brought a table.
+var tables = []struct {
+	since         int
+	name, columns string
+}{
+	{1, "meta", "format BIGINT NOT NULL, cluster VARCHAR NOT NULL, shard BIGINT NOT NULL"},
+	{1, "state", "record BLOB NOT NULL"},
+	{1, "metrics", "id BIGINT NOT NULL, name VARCHAR NOT NULL"},
+	{1, "series", "id BIGINT NOT NULL, metric_id BIGINT NOT NULL, key VARCHAR NOT NULL"},
+	{1, "samples", "metric_id BIGINT NOT NULL, series_id BIGINT NOT NULL, ts BIGINT NOT NULL, value DOUBLE NOT NULL, gen BIGINT NOT NULL"},
+	{1, "newest", "series_id BIGINT NOT NULL, ts BIGINT NOT NULL, value DOUBLE NOT NULL, gen BIGINT NOT NULL"},
+	{2, "hours", rollupColumns},
+	{2, "minutes", rollupColumns},
+	{2, "runs", "gen BIGINT NOT NULL, day BIGINT NOT NULL, days BIGINT NOT NULL, rows BIGINT NOT NULL, " +
+		"min_ts BIGINT NOT NULL, max_ts BIGINT NOT NULL, minutes BIGINT NOT NULL"},
 }
 
 // attach makes a file's tables reachable as catalog.

@@ -169,15 +169,22 @@ func (s *Store) inspect(ctx context.Context, r *replica, path string) (outbound.
 
 // readThrough has DuckDB read, and so check, every column of every table.
 func (s *Store) readThrough(ctx context.Context, c *engine.Conn, r *replica) (stateRecord, error) {
-	if err := s.checkIdentity(ctx, c, r); err != nil {
+	format, err := s.checkIdentity(ctx, c, r)
+	if err != nil {
 		return stateRecord{}, err
 	}
-	for _, text := range []string{
+	texts := []string{
 		"SELECT count(*), bit_xor(metric_id), bit_xor(series_id), bit_xor(ts), fsum(value), bit_xor(gen) FROM " + r.catalog + ".samples",
 		"SELECT count(*), bit_xor(series_id), bit_xor(ts), fsum(value), bit_xor(gen) FROM " + r.catalog + ".newest",
 		"SELECT count(*), bit_xor(id), bit_xor(metric_id), bit_xor(hash(key)) FROM " + r.catalog + ".series",
 		"SELECT count(*), bit_xor(id), bit_xor(hash(name)) FROM " + r.catalog + ".metrics",
-	} {
+	}
+	for _, t := range tables {
+		if t.since == 2 && format >= 2 {
+			texts = append(texts, "SELECT count(*), bit_xor(hash(COLUMNS(*))) FROM "+r.catalog+"."+t.name)
+		}
+	}
+	for _, text := range texts {
 		if err := c.Query(ctx, text, nil, nil); err != nil {
 			return stateRecord{}, fmt.Errorf("read through: %w", err)
 		}

@@ -132,7 +132,8 @@ type replica struct {
 	generation uint64 // of the file
 	catalog    string // name of the attached file in SQL
 	table      *memtable.Table
-	stored     atomic.Bool // the file may hold samples
+	stored     atomic.Bool           // the file may hold samples
+	runs       atomic.Pointer[[]run] // see runList; never changed in place, set by opening, flushes and merges
 
 	ended     context.Context //nolint:containedctx // ends when the replica is taken away, so that its statements stop
 	end       context.CancelCauseFunc

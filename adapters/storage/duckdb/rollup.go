@@ -1,0 +1,79 @@
+package duckdb
+
+import (
+	"context"
+
+	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
+	"github.com/raftmetrics/raftmetrics/adapters/storage/memtable"
+	"github.com/raftmetrics/raftmetrics/domain/aggregate"
+)
+
+// rollupColumns are the columns of hours and minutes: the partial of the samples that one run has of one
+// series in one bucket. sum and comp are the sum of aggregate.Parts. first and last are the samples that
+// are first and last by time and, at one time, by place in the log. The partials of several runs add up.
+const rollupColumns = "metric_id BIGINT NOT NULL, series_id BIGINT NOT NULL, bucket BIGINT NOT NULL, " +
+	"count BIGINT NOT NULL, sum DOUBLE NOT NULL, comp DOUBLE NOT NULL, min DOUBLE NOT NULL, max DOUBLE NOT NULL, " +
+	"first_at BIGINT NOT NULL, first DOUBLE NOT NULL, last_at BIGINT NOT NULL, last DOUBLE NOT NULL, gen BIGINT NOT NULL"
+
+// rollupWriter appends rows to hours or minutes.
+type rollupWriter struct {
+	ctx        context.Context //nolint:containedctx // lives for one run writer
+	appender   *engine.Appender
+	width      int64 // of a bucket
+	generation int64
+
+	rows                                                    int
+	metricID, seriesID, bucket, count, firstAt, lastAt, gen []int64
+	sum, comp, least, greatest, first, last                 []float64
+}
+
+func newRollupWriter(ctx context.Context, c *engine.Conn, catalog, table string, width, generation int64) (*rollupWriter, error) {
+	a, err := c.Appender(catalog, table)
+	if err != nil {
+		return nil, err
+	}
+	w := &rollupWriter{ctx: ctx, appender: a, width: width, generation: generation}
+	w.next()
+	return w, nil
+}
+
+func (w *rollupWriter) next() {
+	b := w.appender.Batch()
+	w.rows = 0
+	w.metricID, w.seriesID, w.bucket, w.count = b.Int64s(0), b.Int64s(1), b.Int64s(2), b.Int64s(3)
+	w.sum, w.comp, w.least, w.greatest = b.Float64s(4), b.Float64s(5), b.Float64s(6), b.Float64s(7)
+	w.firstAt, w.first, w.lastAt, w.last, w.gen = b.Int64s(8), b.Float64s(9), b.Int64s(10), b.Float64s(11), b.Int64s(12)
+}
+
+func (w *rollupWriter) flush() error {
+	err := w.appender.Append(w.ctx, w.rows)
+	w.next()
+	return err
+}
+
+func (w *rollupWriter) close(keep bool) error { return w.appender.Close(w.ctx, keep) }
+
+// add takes the samples of one series and run, which are sorted; those of one bucket in one call.
+func (w *rollupWriter) add(metricID, seriesID int64, points []memtable.Point) error {
+	for len(points) > 0 {
+		bucket := floorTo(points[0].At, w.width)
+		var p aggregate.Partial
+		n := 0
+		for ; n < len(points) && points[n].At < bucket+w.width; n++ {
+			p.Add(points[n].Value)
+		}
+		parts, row := p.Parts(), w.rows
+		w.metricID[row], w.seriesID[row], w.bucket[row], w.count[row] = metricID, seriesID, bucket, int64(n)
+		w.sum[row], w.comp[row], w.least[row], w.greatest[row] = parts.Sum, parts.Compensation, parts.Min, parts.Max
+		w.firstAt[row], w.first[row] = points[0].At, points[0].Value
+		w.lastAt[row], w.last[row] = points[n-1].At, points[n-1].Value
+		w.gen[row] = w.generation
+		if w.rows++; w.rows == len(w.gen) {
+			if err := w.flush(); err != nil {
+				return err
+			}
+		}
+		points = points[n:]
+	}
+	return nil
+}

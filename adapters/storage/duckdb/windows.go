@@ -1,0 +1,125 @@
+package duckdb
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sort"
+
+	"github.com/raftmetrics/raftmetrics/adapters/storage/catalogue"
+	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
+	"github.com/raftmetrics/raftmetrics/adapters/storage/memtable"
+)
+
+// writeSamples appends the samples of generations, one run a window of time, and returns the runs and
+// the newest sample of every series.
+func writeSamples(ctx context.Context, c *engine.Conn, catalog string, generations []*memtable.Generation) ([]run, []newest, error) {
+	last := generations[len(generations)-1]
+	extent := memtable.ExtentOf(generations)
+	w, err := newRunWriter(ctx, c, catalog, int64(last.Last()), int64(extent.Samples) >= minutesDensityMin*extent.SeriesMinutes)
+	if err != nil {
+		return nil, nil, err
+	}
+	o := newOrderer(w, last.Series(), windowDays(extent.Oldest, extent.Newest))
+	err = memtable.EachSeries(generations, o.series)
+	if err == nil {
+		err = o.rest()
+	}
+	var runs []run
+	if err == nil {
+		runs, err = w.finish()
+	}
+	if e := w.close(err == nil); err == nil {
+		err = e
+	}
+	return runs, o.observed, err
+}
+
+// minutesDensityMin is how many samples a minute of a series must hold on average for minutes to be
+// rolled up.
+const minutesDensityMin = 12
+
+// orderer passes a flush's samples on window by window. Those of the first window go at once, so the
+// usual flush, of one day, is not copied.
+type orderer struct {
+	writer   *runWriter
+	list     catalogue.List
+	days     int64 // width of a window
+	observed []newest
+
+	current int64 // when the window begins that is written at once
+	begun   bool
+	later   map[int64]*laterWindow // by begin
+}
+
+// laterWindow holds the samples of a window that is written after the one under way.
+type laterWindow struct {
+	series []catalogue.SeriesID
+	counts []int
+	points []memtable.Point
+}
+
+func newOrderer(w *runWriter, list catalogue.List, days int64) *orderer {
+	return &orderer{writer: w, list: list, days: days, later: map[int64]*laterWindow{}}
+}
+
+// series takes the next series.
+func (o *orderer) series(id catalogue.SeriesID, points []memtable.Point) error {
+	newestPoint := points[len(points)-1]
+	o.observed = append(o.observed, newest{series: id, point: newestPoint})
+	width := o.days * dayMicros
+	if !o.begun {
+		o.begin(floorTo(newestPoint.At, width))
+	}
+	for len(points) > 0 {
+		start := floorTo(points[0].At, width)
+		n := len(points)
+		if newestPoint.At >= start+width {
+			n = sort.Search(len(points), func(i int) bool { return points[i].At >= start+width })
+		}
+		if start == o.current {
+			if err := o.write(id, points[:n]); err != nil {
+				return err
+			}
+		} else {
+			o.keep(start, id, points[:n])
+		}
+		points = points[n:]
+	}
+	return nil
+}
+
+func (o *orderer) begin(start int64) {
+	o.current, o.begun = start, true
+	o.writer.begin(start/dayMicros, o.days)
+}
+
+func (o *orderer) write(id catalogue.SeriesID, points []memtable.Point) error {
+	_, metric := o.list.At(id)
+	return o.writer.add(int64(metric), int64(id), points)
+}
+
+func (o *orderer) keep(start int64, id catalogue.SeriesID, points []memtable.Point) {
+	w := o.later[start]
+	if w == nil {
+		w = &laterWindow{}
+		o.later[start] = w
+	}
+	w.series, w.counts, w.points = append(w.series, id), append(w.counts, len(points)), append(w.points, points...)
+}
+
+// rest writes the windows that had to wait.
+func (o *orderer) rest() error {
+	for _, start := range slices.Sorted(maps.Keys(o.later)) {
+		w := o.later[start]
+		delete(o.later, start)
+		o.begin(start)
+		for i, id := range w.series {
+			if err := o.write(id, w.points[:w.counts[i]]); err != nil {
+				return err
+			}
+			w.points = w.points[w.counts[i]:]
+		}
+	}
+	return nil
+}
