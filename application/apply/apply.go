@@ -17,7 +17,9 @@ import (
 // Options are what a StateMachine works with.
 type Options struct {
 	Appender outbound.SampleAppender
-	Cutter   outbound.StateCutter
+	// Remover forgets samples; nil only where no command asks for that, for one that does breaks the shard.
+	Remover outbound.SampleRemover
+	Cutter  outbound.StateCutter
 	// Pinner holds content fast where a mark asks for it; nil: marks are passed over.
 	Pinner outbound.ContentPinner
 	Limits Limits // zero fields take defaults; equal on all replicas

@@ -17,10 +17,13 @@ import (
 // errSeriesLimit is the one refusal that storage gives, see outbound.SampleAppender.
 var errSeriesLimit = fault.New(fault.Unprocessable, "series_limit", "")
 
+var errNoRemover = errors.New("nothing is there to forget samples")
+
 // machine is one shard's state machine.
 type machine struct {
 	id       shard.ID
 	appender outbound.SampleAppender
+	remover  outbound.SampleRemover
 	cutter   outbound.StateCutter
 	marks    marks
 
@@ -39,7 +42,7 @@ func newMachine(id shard.ID, o Options, state outbound.AppliedState) (*machine, 
 	if err != nil {
 		return nil, fmt.Errorf("restore shard %v: %w", id, err)
 	}
-	m := &machine{id: id, appender: o.Appender, cutter: o.Cutter}
+	m := &machine{id: id, appender: o.Appender, remover: o.Remover, cutter: o.Cutter}
 	m.marks.init(id, o.Pinner)
 	m.mu.ledger, m.mu.applied, m.mu.cut = l, state, state.Index
 	m.mu.applied.Machine = nil
@@ -104,6 +107,9 @@ func (m *machine) command(ctx context.Context, index uint64, data []byte) (comma
 	case command.Mark:
 		m.marks.set(command.DecodeMark(body), index, m.mu.ledger.now)
 		return command.Outcome{Verdict: command.Applied}, nil
+	case command.Retain:
+		v, err := m.retain(ctx, body)
+		return command.Outcome{Verdict: v}, err
 	default:
 	}
 	w := m.mu.ledger.session(h.Session)
@@ -115,7 +121,7 @@ func (m *machine) command(ctx context.Context, index uint64, data []byte) (comma
 	if prior == command.SequenceResolved || prior == command.SequenceAhead {
 		return command.Outcome{Verdict: prior}, nil
 	}
-	outcome, err := m.body(ctx, h.Kind, body, prior)
+	outcome, err := m.body(ctx, h, body, prior)
 	if err != nil {
 		return command.Outcome{}, err
 	}
@@ -136,18 +142,22 @@ func recorded(v command.Verdict) command.Verdict {
 
 // body applies a command's body, unless prior, the verdict on an earlier proposal of the same
 // command, says that this was done.
-func (m *machine) body(ctx context.Context, kind command.Kind, body []byte, prior command.Verdict) (command.Outcome, error) {
+func (m *machine) body(ctx context.Context, h command.Header, body []byte, prior command.Verdict) (command.Outcome, error) {
 	switch {
-	case prior == command.KeyKnown && kind != command.Begin, prior == command.Applied && kind == command.Begin:
+	case prior == command.KeyKnown && h.Kind != command.Begin, prior == command.Applied && h.Kind == command.Begin,
+		prior == command.Absent && h.Kind != command.Delete:
 		return command.Outcome{Verdict: command.Malformed}, nil // another command had this sequence
 	case prior == command.Applied:
 		return command.Outcome{Verdict: command.Duplicate}, nil
 	case prior != 0 && prior != command.KeyKnown:
 		return command.Outcome{Verdict: prior}, nil
 	}
-	switch kind {
+	switch h.Kind {
 	case command.Write:
-		v, err := m.write(ctx, body)
+		v, err := m.write(ctx, h, body)
+		return command.Outcome{Verdict: v}, err
+	case command.Delete:
+		v, err := m.delete(ctx, body)
 		return command.Outcome{Verdict: v}, err
 	case command.Begin:
 		if b, err := command.DecodeBegin(body); err == nil {
@@ -158,13 +168,13 @@ func (m *machine) body(ctx context.Context, kind command.Kind, body []byte, prio
 			m.mu.ledger.finish(f)
 			return command.Outcome{Verdict: command.Applied}, nil
 		}
-	case command.Register, command.Mark: // stand outside sessions
+	case command.Register, command.Mark, command.Retain: // stand outside sessions
 	}
 	return command.Outcome{Verdict: command.Malformed}, nil
 }
 
-func (m *machine) write(ctx context.Context, body []byte) (command.Verdict, error) {
-	identity, columns, err := m.mu.decoder.Write(body)
+func (m *machine) write(ctx context.Context, h command.Header, body []byte) (command.Verdict, error) {
+	identity, columns, err := m.mu.decoder.Write(h, body)
 	if err != nil {
 		return command.Malformed, nil //nolint:nilerr // the verdict tells it
 	}
@@ -179,6 +189,38 @@ func (m *machine) write(ctx context.Context, body []byte) (command.Verdict, erro
 		return 0, fmt.Errorf("append: %w", err)
 	}
 	m.mu.ledger.applied(identity)
+	return command.Applied, nil
+}
+
+func (m *machine) delete(ctx context.Context, body []byte) (command.Verdict, error) {
+	d, err := command.DecodeDelete(body)
+	if err != nil {
+		return command.Malformed, nil //nolint:nilerr // the verdict tells it
+	}
+	if m.remover == nil {
+		return 0, errNoRemover
+	}
+	existed, err := m.remover.Delete(ctx, m.id, d)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("delete: %w", err)
+	case !existed:
+		return command.Absent, nil
+	}
+	return command.Applied, nil
+}
+
+func (m *machine) retain(ctx context.Context, body []byte) (command.Verdict, error) {
+	cutoffs, err := command.DecodeRetain(body)
+	if err != nil {
+		return command.Malformed, nil //nolint:nilerr // the verdict tells it
+	}
+	if m.remover == nil {
+		return 0, errNoRemover
+	}
+	if err := m.remover.Retain(ctx, m.id, cutoffs); err != nil {
+		return 0, fmt.Errorf("retain: %w", err)
+	}
 	return command.Applied, nil
 }
 

@@ -49,11 +49,11 @@ func BenchmarkWrite(b *testing.B) {
 			var d command.Decoder
 			b.ReportAllocs()
 			for b.Loop() {
-				_, body, err := command.DecodeHeader(data)
+				h, body, err := command.DecodeHeader(data)
 				if err != nil {
 					b.Fatal(err)
 				}
-				if _, _, err = d.Write(body); err != nil {
+				if _, _, err = d.Write(h, body); err != nil {
 					b.Fatal(err)
 				}
 			}

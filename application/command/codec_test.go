@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/raftmetrics/raftmetrics/application/command"
+	"github.com/raftmetrics/raftmetrics/domain/aggregate"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
@@ -48,10 +49,30 @@ func vectors() (names []string, data [][]byte) {
 	f.EncodeFinish(command.FinishBody{Key: key, Number: 77, Stored: 12})
 	add("finish", f.Seal(h))
 	add("mark", command.EncodeMark(0x0123456789abcdef))
+	c := columns()
+	c.Replace = true
+	f.EncodeWrite(command.Identity{}, c)
+	add("write replace", f.Seal(h))
+	f.EncodeDelete(deletion())
+	add("delete", f.Seal(h))
+	add("retain", command.EncodeRetain(cutoffs()))
 	for _, o := range outcomes() {
 		add(fmt.Sprint("outcome ", o.Verdict, o.Key.Finished), command.AppendOutcome(nil, o))
 	}
 	return names, data
+}
+
+func deletion() outbound.Deletion {
+	name, _ := metric.NewName("cpu")
+	from, to := metric.Timestamp(-1), metric.Timestamp(1_700_000_000_000_000)
+	span, _ := aggregate.NewRange(&from, &to)
+	return outbound.Deletion{Metric: name, Range: span}
+}
+
+func cutoffs() metric.Cutoffs {
+	return metric.Cutoffs{Default: metric.TimestampMin, Rules: []metric.CutoffRule{
+		{Pattern: "debug_*", Before: 1_700_000_000_000_000}, {Pattern: "?", Before: metric.TimestampMin},
+	}}
 }
 
 func outcomes() []command.Outcome {
@@ -63,6 +84,7 @@ func outcomes() []command.Outcome {
 		{Verdict: command.KeyKnown, Key: record},
 		{Verdict: command.KeyKnown, Key: finished},
 		{Verdict: command.KeyExpired},
+		{Verdict: command.Absent},
 	}
 }
 
@@ -72,7 +94,7 @@ func TestGolden(t *testing.T) {
 	for i := range names {
 		fmt.Fprintf(&b, "%s: %s\n", names[i], hex.EncodeToString(data[i]))
 	}
-	path := filepath.Join("testdata", "v1.txt")
+	path := filepath.Join("testdata", "v2.txt")
 	if *rewrite {
 		if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
 			t.Fatal(err)
@@ -84,6 +106,62 @@ func TestGolden(t *testing.T) {
 	}
 	if diff := cmp.Diff(string(want), b.String()); diff != "" {
 		t.Fatalf("the format changed (-want +got):\n%s", diff)
+	}
+}
+
+// TestVersion1 reads what version 1 wrote: the golden file is all that is left of its writer.
+func TestVersion1(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("testdata", "v1.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := map[string][]byte{}
+	for line := range strings.Lines(string(text)) {
+		name, encoded, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		if data[name], err = hex.DecodeString(encoded); err != nil {
+			t.Fatal(err)
+		}
+	}
+	in := command.Header{Version: 1, Session: 300, Sequence: 1000, Lowest: 990}
+	key := command.KeyOf("order-1")
+	wantWrite := func(name string, identity command.Identity, columns outbound.Columns) {
+		t.Helper()
+		h, body, err := command.DecodeHeader(data[name])
+		in.Kind = command.Write
+		if err != nil || h != in {
+			t.Errorf("%s: header %+v, %v, want %+v", name, h, err, in)
+		}
+		gotIdentity, got, err := new(command.Decoder).Write(h, body)
+		if err != nil || gotIdentity != identity || !cmp.Equal(got, columns) {
+			t.Errorf("%s: %+v %+v, %v, want %+v %+v", name, gotIdentity, got, err, identity, columns)
+		}
+	}
+	wantWrite("write", command.Identity{}, columns())
+	wantWrite("write keyed micros", command.Identity{Home: 5, Number: 77}, outbound.Columns{
+		Keys: []string{"m"}, Series: []uint32{0, 0}, Timestamps: []int64{1, 1001}, Values: []float64{0.5, -0.5},
+	})
+	wantWrite("write millis", command.Identity{}, outbound.Columns{
+		Keys: []string{"m"}, Series: []uint32{0}, Timestamps: []int64{1_700_000_000_001_000}, Values: []float64{1},
+	})
+	body := func(name string, kind command.Kind) []byte {
+		t.Helper()
+		h, body, err := command.DecodeHeader(data[name])
+		if err != nil || h.Kind != kind || h.Version != 1 {
+			t.Errorf("%s: header %+v, %v", name, h, err)
+		}
+		return body
+	}
+	body("register", command.Register)
+	if mark := command.DecodeMark(body("mark", command.Mark)); mark != 0x0123456789abcdef {
+		t.Errorf("mark %x", mark)
+	}
+	begin := command.BeginBody{Key: key, Digest: [32]byte{1, 2, 3}, Received: 1_700_000_000_000_001}
+	if got, err := command.DecodeBegin(body("begin", command.Begin)); err != nil || got != begin {
+		t.Errorf("begin %+v, %v, want %+v", got, err, begin)
+	}
+	finish := command.FinishBody{Key: key, Number: 77, Stored: 12}
+	if got, err := command.DecodeFinish(body("finish", command.Finish)); err != nil || got != finish {
+		t.Errorf("finish %+v, %v, want %+v", got, err, finish)
 	}
 }
 
@@ -107,6 +185,19 @@ func TestBodiesRoundTrip(t *testing.T) {
 	if b, err := command.DecodeFinish(body); err != nil || b != finish {
 		t.Fatalf("finish=%+v, %v, want %+v", b, err, finish)
 	}
+	f.EncodeDelete(deletion())
+	if _, body, err = command.DecodeHeader(f.Seal(h)); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := command.DecodeDelete(body); err != nil || d != deletion() {
+		t.Fatalf("delete=%+v, %v, want %+v", d, err, deletion())
+	}
+	if _, body, err = command.DecodeHeader(command.EncodeRetain(cutoffs())); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := command.DecodeRetain(body); err != nil || !cmp.Equal(c, cutoffs()) {
+		t.Fatalf("retain=%+v, %v, want %+v", c, err, cutoffs())
+	}
 	for _, o := range outcomes() {
 		if got, err := command.DecodeOutcome(command.AppendOutcome(nil, o)); err != nil || got != o {
 			t.Fatalf("outcome=%+v, %v, want %+v", got, err, o)
@@ -125,7 +216,7 @@ func TestAnyColumnsRoundTrip(t *testing.T) {
 		keys := rapid.SliceOfNDistinct(rapid.StringN(1, 20, 80), 1, 20, rapid.ID).Draw(t, "keys")
 		n := rapid.IntRange(1, 60).Draw(t, "samples")
 		unit := rapid.SampledFrom([]int64{1, 1000, 1_000_000}).Draw(t, "unit")
-		want := outbound.Columns{Keys: keys}
+		want := outbound.Columns{Keys: keys, Replace: rapid.Bool().Draw(t, "replace")}
 		for range n {
 			want.Series = append(want.Series, uint32(rapid.IntRange(0, len(keys)-1).Draw(t, "series")))
 			at := rapid.Int64Range(int64(metric.TimestampMin), int64(metric.TimestampMax)).Draw(t, "at")
@@ -139,7 +230,7 @@ func TestAnyColumnsRoundTrip(t *testing.T) {
 			identity.Number = rapid.Uint64Min(1).Draw(t, "number")
 		}
 		f.EncodeWrite(identity, want)
-		h := command.Header{Kind: command.Write, Session: rapid.Uint64Min(1).Draw(t, "session")}
+		h := command.Header{Version: command.Version, Kind: command.Write, Session: rapid.Uint64Min(1).Draw(t, "session")}
 		h.Sequence = rapid.Uint64Min(1).Draw(t, "sequence")
 		h.Lowest = rapid.Uint64Range(1, h.Sequence).Draw(t, "lowest")
 		f.Seal(command.Header{Session: math.MaxUint64, Sequence: math.MaxUint64, Lowest: 1})
@@ -151,7 +242,7 @@ func TestAnyColumnsRoundTrip(t *testing.T) {
 		if err != nil || gotHeader != h {
 			t.Fatalf("header=%+v, %v, want %+v", gotHeader, err, h)
 		}
-		gotIdentity, got, err := d.Write(body)
+		gotIdentity, got, err := d.Write(gotHeader, body)
 		if err != nil || gotIdentity != identity {
 			t.Fatalf("identity=%+v, %v, want %+v", gotIdentity, err, identity)
 		}
@@ -194,7 +285,11 @@ func decodeAny(name string, data []byte) error {
 	case command.Finish:
 		_, err = command.DecodeFinish(body)
 	case command.Write:
-		_, _, err = new(command.Decoder).Write(body)
+		_, _, err = new(command.Decoder).Write(h, body)
+	case command.Delete:
+		_, err = command.DecodeDelete(body)
+	case command.Retain:
+		_, err = command.DecodeRetain(body)
 	case command.Register, command.Mark:
 	}
 	return err
@@ -208,7 +303,19 @@ func TestHostileCommandsAreRefused(t *testing.T) {
 			t.Errorf("%s: %v, want malformed", what, err)
 		}
 	}
-	f("another version", 2, 1, 0, 0, 0)
+	f("version 0", 0, 1, 0, 0, 0)
+	f("a later version", 3, 1, 0, 0, 0)
+	f("a deletion of version 1", 1, 6, 1, 1, 0, 1, 'm', 0, 0)
+	f("a deletion of no metric", 2, 6, 1, 1, 0, 0, 0, 0)
+	f("a deletion of a bad name", 2, 6, 1, 1, 0, 1, 7, 0, 0)
+	f("a deletion that ends before it begins", 2, 6, 1, 1, 0, 1, 'm', 4, 2)
+	f("a deletion without session", 2, 6, 0, 0, 0, 1, 'm', 0, 0)
+	f("cut-offs in a session", 2, 7, 1, 1, 0, 0, 0)
+	f("cut-offs of version 1", 1, 7, 0, 0, 0, 0, 0)
+	f("too many rules", 2, 7, 0, 0, 0, 0, 101)
+	f("a rule without pattern", 2, 7, 0, 0, 0, 0, 1, 0, 0)
+	f("unknown flags", append([]byte{2, 2, 1, 1, 0, 0x80, 1, 1, 'm', 1, 0, 0}, make([]byte, 8)...)...)
+	f("identity number 0 in version 2", append([]byte{2, 2, 1, 1, 0, 1, 0, 0, 1, 1, 'm', 1, 0, 0}, make([]byte, 8)...)...)
 	f("an unknown kind", 1, 9, 1, 1, 0)
 	f("a registration in a session", 1, 1, 5, 0, 0)
 	f("no session", 1, 2, 0, 1, 0)
@@ -277,17 +384,19 @@ func FuzzDecode(f *testing.F) {
 		}
 		_, _ = command.DecodeBegin(body)
 		_, _ = command.DecodeFinish(body)
-		identity, columns, err := new(command.Decoder).Write(body)
+		_, _ = command.DecodeDelete(body)
+		_, _ = command.DecodeRetain(body)
+		identity, columns, err := new(command.Decoder).Write(h, body)
 		if err != nil {
 			return
 		}
 		var frame command.Frame
 		frame.EncodeWrite(identity, columns)
-		_, body, err = command.DecodeHeader(frame.Seal(command.Header{Session: 1, Sequence: max(h.Sequence, 1), Lowest: 1}))
+		h, body, err = command.DecodeHeader(frame.Seal(command.Header{Session: 1, Sequence: max(h.Sequence, 1), Lowest: 1}))
 		if err != nil {
 			t.Fatal(err)
 		}
-		gotIdentity, got, err := new(command.Decoder).Write(body)
+		gotIdentity, got, err := new(command.Decoder).Write(h, body)
 		if err != nil || gotIdentity != identity || !cmp.Equal(got, columns) {
 			t.Fatalf("%+v %+v came back as %+v %+v, %v", identity, columns, gotIdentity, got, err)
 		}

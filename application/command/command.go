@@ -10,9 +10,9 @@ import (
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 )
 
-// Version is the format of commands and of outcomes that this program writes and reads. A gateway
-// may propose a newer one only once every replica of the shard reads it.
-const Version = 1
+// Version is the format of the commands that this program writes; it reads all from version 1 on. A
+// gateway may propose a newer one only once every replica of the shard reads it.
+const Version = 2
 
 // Limits of what a command may hold.
 const (
@@ -37,11 +37,19 @@ const (
 	Finish Kind = 4
 	// Mark changes nothing. It names a place in the log, so that replicas can be compared there.
 	Mark Kind = 5
+	// Delete forgets samples of a metric; since version 2.
+	Delete Kind = 6
+	// Retain moves cut-offs. As they only rise it may apply any number of times, so it stands outside
+	// sessions; since version 2.
+	Retain Kind = 7
 )
 
-// Header precedes every command. A Register and a Mark carry zeros.
+// Header precedes every command. A Register, a Mark and a Retain carry zeros but for the version.
 type Header struct {
-	Kind Kind
+	// Version is the format of the body, from 1 to Version. Only DecodeHeader sets it: what is written
+	// is always the newest.
+	Version uint8
+	Kind    Kind
 	// Session is what a Register's outcome gave; 0 only outside sessions.
 	Session uint64
 	// Sequence numbers the session's commands from 1. A command that is proposed again keeps it.

@@ -22,13 +22,13 @@ func TestWriteRoundTrip(t *testing.T) {
 	var f command.Frame
 	var d command.Decoder
 	for _, identity := range []command.Identity{{}, {Home: 0, Number: 1}, {Home: 4095, Number: 1 << 60}} {
-		want := command.Header{Kind: command.Write, Session: 7, Sequence: 300, Lowest: 290}
+		want := command.Header{Version: command.Version, Kind: command.Write, Session: 7, Sequence: 300, Lowest: 290}
 		f.EncodeWrite(identity, columns())
 		h, body, err := command.DecodeHeader(f.Seal(want))
 		if err != nil || h != want {
 			t.Fatalf("header=%+v, %v, want %+v", h, err, want)
 		}
-		got, c, err := d.Write(body)
+		got, c, err := d.Write(h, body)
 		if err != nil || got != identity {
 			t.Fatalf("identity=%+v, %v, want %+v", got, err, identity)
 		}

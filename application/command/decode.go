@@ -16,33 +16,38 @@ var ErrMalformed = errors.New("malformed command")
 
 // DecodeHeader splits a command into its header and its body.
 func DecodeHeader(data []byte) (Header, []byte, error) {
-	if len(data) < 2 || len(data) > BytesMax || data[0] != Version {
+	if len(data) < 2 || len(data) > BytesMax || data[0] == 0 || data[0] > Version {
 		return Header{}, nil, ErrMalformed
 	}
 	r := reader{rest: data[2:]}
-	h := Header{Kind: Kind(data[1]), Session: r.uvarint(), Sequence: r.uvarint()}
+	h := Header{Version: data[0], Kind: Kind(data[1]), Session: r.uvarint(), Sequence: r.uvarint()}
 	gap := r.uvarint()
 	if r.bad {
 		return Header{}, nil, ErrMalformed
 	}
 	h.Lowest = h.Sequence - gap
-	switch h.Kind {
-	case Register:
-		if h != (Header{Kind: Register}) || len(r.rest) != 0 {
-			return Header{}, nil, ErrMalformed
-		}
-	case Mark:
-		if h != (Header{Kind: Mark}) || len(r.rest) != markBytes {
-			return Header{}, nil, ErrMalformed
-		}
-	case Write, Begin, Finish:
-		if h.Session == 0 || gap >= h.Sequence {
-			return Header{}, nil, ErrMalformed
-		}
-	default:
+	if !h.makesSense(gap, len(r.rest)) {
 		return Header{}, nil, ErrMalformed
 	}
 	return h, r.rest, nil
+}
+
+func (h Header) makesSense(gap uint64, bodyBytes int) bool {
+	isOutside := h == Header{Version: h.Version, Kind: h.Kind}
+	switch h.Kind {
+	case Register:
+		return isOutside && bodyBytes == 0
+	case Mark:
+		return isOutside && bodyBytes == markBytes
+	case Retain:
+		return isOutside && h.Version > 1
+	case Write, Begin, Finish:
+		return h.Session != 0 && gap < h.Sequence
+	case Delete:
+		return h.Session != 0 && gap < h.Sequence && h.Version > 1
+	default:
+		return false
+	}
 }
 
 // markBytes is the length of a Mark's body.
@@ -82,11 +87,16 @@ type Decoder struct {
 	columns outbound.Columns
 }
 
-// Write reads a Write's body. The columns are valid until the next call; their keys are not copied
-// but share body's memory, which must not change while they are in use.
-func (d *Decoder) Write(body []byte) (Identity, outbound.Columns, error) {
+// Write reads the body of a Write with header h. The columns are valid until the next call; their keys
+// are not copied but share body's memory, which must not change while they are in use.
+func (d *Decoder) Write(h Header, body []byte) (Identity, outbound.Columns, error) {
 	r := reader{rest: body}
-	identity := r.identity()
+	var identity Identity
+	if h.Version == 1 {
+		identity, d.columns.Replace = r.identity1(), false
+	} else {
+		identity, d.columns.Replace = r.flags()
+	}
 	d.keys(&r)
 	count := r.uvarint()
 	// A sample takes at least a byte of time and eight of value: this bounds what is allocated.
@@ -246,7 +256,24 @@ func (r *reader) varint() int64 {
 	return int64(z>>1) ^ -int64(z&1)
 }
 
-func (r *reader) identity() Identity {
+// flags reads a Write's flags and identity.
+func (r *reader) flags() (identity Identity, replace bool) {
+	flags := r.byte()
+	if flags&^flagsKnown != 0 {
+		r.bad = true
+	}
+	if flags&flagIdentity != 0 {
+		home, number := r.uvarint(), r.uvarint()
+		if home >= shard.CountMax || number == 0 {
+			r.bad = true
+		}
+		identity = Identity{Home: shard.ID(home), Number: number}
+	}
+	return identity, flags&flagReplace != 0
+}
+
+// identity1 reads a Write's identity in version 1.
+func (r *reader) identity1() Identity {
 	home := r.uvarint()
 	if home == 0 {
 		return Identity{}

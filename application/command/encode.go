@@ -47,12 +47,15 @@ func (f *Frame) begin(kind Kind) {
 }
 
 // EncodeRegister returns a command that asks for a session.
-func EncodeRegister() []byte { return []byte{Version, byte(Register), 0, 0, 0} }
+func EncodeRegister() []byte { return outside(Register) }
 
 // EncodeMark returns a command that marks its place in the log with a number.
 func EncodeMark(mark uint64) []byte {
-	return binary.LittleEndian.AppendUint64([]byte{Version, byte(Mark), 0, 0, 0}, mark)
+	return binary.LittleEndian.AppendUint64(outside(Mark), mark)
 }
+
+// outside returns the header of a command outside sessions.
+func outside(kind Kind) []byte { return []byte{Version, byte(kind), 0, 0, 0} }
 
 // EncodeBegin makes the frame a Begin.
 func (f *Frame) EncodeBegin(b BeginBody) {
@@ -70,11 +73,18 @@ func (f *Frame) EncodeFinish(b FinishBody) {
 	f.data = binary.AppendUvarint(f.data, b.Stored)
 }
 
+// The flags of a Write.
+const (
+	flagIdentity = 1 << iota // an identity follows
+	flagReplace              // outbound.Columns.Replace
+	flagsKnown   = 1<<iota - 1
+)
+
 // EncodeWrite makes the frame a Write of columns, which it does not keep. The columns must be what
 // outbound.Columns asks for: equal lengths, indexes within Keys, finite values, valid timestamps.
 //
-//	home+1, or 0 without identity   uvarint
-//	number of the Begin             uvarint, only with identity
+//	flags                           byte
+//	home, number of the Begin       uvarint each, only with identity
 //	keys                            uvarint
 //	key lengths                     uvarint each
 //	key bytes
@@ -85,11 +95,17 @@ func (f *Frame) EncodeFinish(b FinishBody) {
 //	values                          8 bytes each, IEEE 754, little endian
 func (f *Frame) EncodeWrite(identity Identity, columns outbound.Columns) {
 	f.begin(Write)
+	flags := byte(0)
+	if !identity.IsNone() {
+		flags |= flagIdentity
+	}
+	if columns.Replace {
+		flags |= flagReplace
+	}
 	d := f.data
-	if identity.IsNone() {
-		d = append(d, 0)
-	} else {
-		d = binary.AppendUvarint(d, uint64(identity.Home)+1)
+	d = append(d, flags)
+	if !identity.IsNone() {
+		d = binary.AppendUvarint(d, uint64(identity.Home))
 		d = binary.AppendUvarint(d, identity.Number)
 	}
 	d = appendKeys(d, columns.Keys)

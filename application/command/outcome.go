@@ -23,6 +23,8 @@ const (
 	Registered Verdict = 3
 	// KeyKnown: the outcome's Key is on record for the Begin's key and digest.
 	KeyKnown Verdict = 4
+	// Absent: the Delete is done, of a metric without series.
+	Absent Verdict = 5
 
 	// Malformed refuses bytes that are not a command.
 	Malformed Verdict = 16
@@ -70,7 +72,7 @@ var errVerdict = fault.New(fault.Internal, "unknown_outcome", "a replica answere
 // Fault returns the error that a verdict stands for, nil for success.
 func (v Verdict) Fault() *fault.Error {
 	switch v {
-	case Applied, Duplicate, Registered, KeyKnown:
+	case Applied, Duplicate, Registered, KeyKnown, Absent:
 		return nil
 	default:
 		if err, ok := refusals[v]; ok {
@@ -95,6 +97,9 @@ type Outcome struct {
 	Key     KeyRecord // of KeyKnown
 }
 
+// outcomeVersion is the format of outcomes.
+const outcomeVersion = 1
+
 // AppendOutcome appends o's bytes to dst.
 //
 //	version, verdict                bytes
@@ -103,7 +108,7 @@ type Outcome struct {
 //	          received              varint
 //	          stored+1, 0 if open   uvarint
 func AppendOutcome(dst []byte, o Outcome) []byte {
-	dst = append(dst, Version, byte(o.Verdict))
+	dst = append(dst, outcomeVersion, byte(o.Verdict))
 	switch o.Verdict {
 	case Registered:
 		dst = binary.AppendUvarint(dst, o.Session)
@@ -122,7 +127,7 @@ func AppendOutcome(dst []byte, o Outcome) []byte {
 
 // DecodeOutcome reads an outcome.
 func DecodeOutcome(data []byte) (Outcome, error) {
-	if len(data) < 2 || data[0] != Version {
+	if len(data) < 2 || data[0] != outcomeVersion {
 		return Outcome{}, ErrMalformed
 	}
 	o := Outcome{Verdict: Verdict(data[1])}

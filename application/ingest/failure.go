@@ -70,6 +70,9 @@ func (w *Write) storeFailure() error {
 	}
 	slices.Sort(shards)
 	why := w.why(worst)
+	if w.deletion != nil {
+		return w.deletionFailure(why, shards)
+	}
 	if stored == 0 && unknownSamples == 0 {
 		return withShards(why, shards)
 	}
@@ -78,6 +81,13 @@ func (w *Write) storeFailure() error {
 	err := fault.Wrap(why, why.Kind(), why.Code(), message).WithRetryAfter(why.RetryAfter()).
 		WithDetail("stored", stored).WithDetail("not_stored", notStored).WithDetail("unknown", unknownSamples)
 	return withShards(err, shards)
+}
+
+// deletionFailure is the error of a deletion that not every shard has confirmed.
+func (w *Write) deletionFailure(why *fault.Error, shards []uint32) error {
+	message := fmt.Sprintf("%s; of the %d shards that the metric may be in %d have not confirmed the deletion: delete again",
+		why.Message(), len(w.stores), len(shards))
+	return withShards(fault.Wrap(why, why.Kind(), why.Code(), message).WithRetryAfter(why.RetryAfter()), shards)
 }
 
 func (w *Write) advice() string {

@@ -33,6 +33,10 @@ type node struct {
 		counts  map[string]int
 		clock   time.Duration // that the wall clock is ahead
 		appends func(id shard.ID, keys []string) error
+		deletes map[shard.ID][]outbound.Deletion
+		cutoffs map[shard.ID]metric.Cutoffs
+		holds   map[shard.ID]bool // shards that have series of any metric that is deleted
+		replace bool              // of the latest columns
 		// fail is asked before (applied false) and after each proposal; an error is its answer.
 		fail func(ctx context.Context, id shard.ID, command []byte, applied bool) error
 	}
@@ -46,7 +50,10 @@ func newNode(tb testing.TB, shards int) *node {
 		tb.Fatal(err)
 	}
 	n.mu.counts = map[string]int{}
-	n.machine = apply.New(apply.Options{Appender: n, Cutter: n})
+	n.mu.deletes = map[shard.ID][]outbound.Deletion{}
+	n.mu.cutoffs = map[shard.ID]metric.Cutoffs{}
+	n.mu.holds = map[shard.ID]bool{}
+	n.machine = apply.New(apply.Options{Appender: n, Remover: n, Cutter: n})
 	for _, id := range n.shards.All() {
 		if err := n.machine.Restore(id, outbound.AppliedState{}); err != nil {
 			tb.Fatal(err)
@@ -97,9 +104,24 @@ func (n *node) Append(_ context.Context, id shard.ID, c outbound.Columns) error 
 			return err
 		}
 	}
+	n.mu.replace = c.Replace
 	for i, s := range c.Series {
 		n.mu.counts[fmt.Sprint(id, c.Keys[s], c.Timestamps[i], c.Values[i])]++
 	}
+	return nil
+}
+
+func (n *node) Delete(_ context.Context, id shard.ID, d outbound.Deletion) (bool, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.mu.deletes[id] = append(n.mu.deletes[id], d)
+	return n.mu.holds[id], nil
+}
+
+func (n *node) Retain(_ context.Context, id shard.ID, c metric.Cutoffs) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.mu.cutoffs[id] = c
 	return nil
 }
 

@@ -139,17 +139,37 @@ func (s *splitter) place(shards shard.Map, series metric.Series, key string) pla
 // Prepare splits the write by shard and encodes a command for each. It is the costly part of a write
 // and touches nothing but the write: drivers call it outside their locks.
 func (w *Write) Prepare(shards shard.Map) {
+	if w.deletion != nil {
+		w.prepareDeletion(shards)
+		return
+	}
 	if w.err = w.splitter.split(shards, w.request.Observations, w.received); w.err != nil {
 		return
 	}
 	parts := w.splitter.parts
-	if cap(w.stores) < len(parts) {
-		w.stores = append(w.stores[:cap(w.stores)], make([]Task, len(parts)-cap(w.stores))...)
-	}
-	w.stores = w.stores[:len(parts)]
+	w.makeStores(len(parts))
 	for i := range parts {
 		t := &w.stores[i]
 		t.reset(w, parts[i].shard, len(parts[i].columns.Values))
+		parts[i].columns.Replace = w.request.Replace
 		t.frame.EncodeWrite(w.identity, parts[i].columns)
 	}
+}
+
+func (w *Write) prepareDeletion(shards shard.Map) {
+	ids := shards.OfMetric(w.deletion.Metric)
+	w.makeStores(len(ids))
+	for i, id := range ids {
+		t := &w.stores[i]
+		t.reset(w, id, 0)
+		t.frame.EncodeDelete(*w.deletion)
+	}
+}
+
+// makeStores makes count tasks, in the memory of former ones.
+func (w *Write) makeStores(count int) {
+	if cap(w.stores) < count {
+		w.stores = append(w.stores[:cap(w.stores)], make([]Task, count-cap(w.stores))...)
+	}
+	w.stores = w.stores[:count]
 }

@@ -4,15 +4,18 @@ import (
 	"github.com/raftmetrics/raftmetrics/application/command"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
 	"github.com/raftmetrics/raftmetrics/ports/inbound"
+	"github.com/raftmetrics/raftmetrics/ports/outbound"
 )
 
 // Write is one request on its way through a Gateway. Without a key its stages are prepare and store;
-// with one they are begin (record the key at its home shard), prepare, store, finish.
+// with one they are begin (record the key at its home shard), prepare, store, finish. A deletion goes
+// the way of a write without key, to every shard that its metric may be in.
 type Write struct {
 	// Owner is the driver's own; the gateway does not touch it.
 	Owner any
 
 	request  inbound.RecordRequest
+	deletion *outbound.Deletion // instead of a request with observations
 	received metric.Timestamp
 	identity command.Identity
 	key      command.KeyID
@@ -27,6 +30,7 @@ type Write struct {
 	done    bool
 	cause   error // why it was ended early
 	reply   inbound.RecordReply
+	existed bool // of a deletion: some shard had series of the metric
 	err     error
 }
 
@@ -46,6 +50,14 @@ func NewWrite(req inbound.RecordRequest, received metric.Timestamp) *Write {
 	return w
 }
 
+// NewDeletion returns a write that forgets samples.
+func NewDeletion(d outbound.Deletion) *Write {
+	w := &Write{}
+	w.reset(inbound.RecordRequest{}, 0)
+	w.deletion = &d
+	return w
+}
+
 func (w *Write) reset(req inbound.RecordRequest, received metric.Timestamp) {
 	stores := w.stores
 	*w = Write{
@@ -59,6 +71,9 @@ func (w *Write) reset(req inbound.RecordRequest, received metric.Timestamp) {
 
 // Result returns what Record answers, once the write is done.
 func (w *Write) Result() (inbound.RecordReply, error) { return w.reply, w.err }
+
+// Existed reports, once a deletion is done without error, whether there was anything of its metric.
+func (w *Write) Existed() bool { return w.existed }
 
 // submit starts the first stage.
 func (s *stepper) submit(w *Write) {
@@ -138,6 +153,7 @@ func (s *stepper) stored(w *Write) {
 			s.complete(w)
 			return
 		}
+		w.existed = w.existed || w.stores[i].outcome.Verdict != command.Absent
 	}
 	if w.request.Idempotency == nil {
 		w.succeed(len(w.request.Observations))

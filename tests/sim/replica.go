@@ -240,7 +240,7 @@ func (r *replica) applyAgain(entries []inbound.Entry, outcomes [][]byte) error {
 			if header.Kind != command.Write {
 				continue
 			}
-			_, columns, err := decoder.Write(body)
+			_, columns, err := decoder.Write(header, body)
 			if err != nil {
 				return err
 			}
