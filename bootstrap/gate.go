@@ -24,6 +24,7 @@ var (
 	_ inbound.Aggregator      = (*gate)(nil)
 	_ inbound.ClusterObserver = (*gate)(nil)
 	_ inbound.MembershipAdmin = (*gate)(nil)
+	_ inbound.RetentionAdmin  = (*gate)(nil)
 	_ inbound.StorageAdmin    = (*gate)(nil)
 	_ outbound.ShardObserver  = (*gate)(nil)
 )
@@ -107,6 +108,24 @@ func (g *gate) Rebalance(ctx context.Context) (inbound.Rebalance, error) {
 		return inbound.Rebalance{}, errStarting
 	}
 	return m.admin.Rebalance(ctx)
+}
+
+// Retention implements inbound.RetentionAdmin.
+func (g *gate) Retention(ctx context.Context) (metric.RetentionPolicy, error) {
+	m := g.member.Load()
+	if m == nil {
+		return metric.RetentionPolicy{}, errStarting
+	}
+	return m.retention.Retention(ctx)
+}
+
+// SetRetention implements inbound.RetentionAdmin.
+func (g *gate) SetRetention(ctx context.Context, policy metric.RetentionPolicy) error {
+	m := g.member.Load()
+	if m == nil {
+		return errStarting
+	}
+	return m.retention.SetRetention(ctx, policy)
 }
 
 // Flush implements inbound.StorageAdmin.

@@ -53,6 +53,7 @@ type member struct {
 	awareness *appcluster.Awareness
 	observer  inbound.ClusterObserver
 	admin     inbound.MembershipAdmin
+	retention inbound.RetentionAdmin
 	inspector *appcluster.Inspector
 }
 
@@ -191,7 +192,7 @@ func (m *member) wireCluster() {
 		Self: appcluster.Identity{Node: self.ID(), Incarnation: self.Incarnation(), Address: self.Address()},
 		View: m.view, Local: m.director, Peers: m.peers, Shards: m.replication, Settled: m.steward.Settled,
 		Damaged: m.damage.list,
-		Timer:   n.clock, Report: m.problem,
+		Clock:   n.clock, Timer: n.clock, Report: m.problem,
 	})
 	m.recruiter = appcluster.NewRecruiter(appcluster.RecruiterConfig{
 		Hosts: n.config.hosts(), View: m.view, Founding: m.founding, Director: m.director,
@@ -213,6 +214,7 @@ func (m *member) wireAdministration() {
 	if self.Role() == cluster.Embedded {
 		m.admin = appcluster.NewSolo(m.view.State())
 	}
+	m.retention = appcluster.NewRetentionAdmin(way)
 	m.inspector = appcluster.NewInspector(appcluster.InspectorConfig{
 		Self: self.ID(), State: m.view.State, Proposer: m.proposer, Flusher: m.maintainer, Digester: m.machine,
 		Peers: m.peers, Entropy: system.Entropy{}, Clock: n.clock, Timer: n.clock,

@@ -197,7 +197,7 @@ func (n *Node) serveClients() (err error) {
 		Observer: n.metrics, Logger: n.logger, DrainWait: drainWait,
 	}, httpapi.Ports{
 		Recorder: n.gate, Latest: n.gate, Aggregator: n.gate, Health: n.health,
-		Cluster: n.gate, Membership: n.gate, Storage: n.gate,
+		Cluster: n.gate, Membership: n.gate, Retention: n.gate, Storage: n.gate,
 	})
 	return err
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/raftmetrics/raftmetrics/domain/cluster"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
 	"github.com/raftmetrics/raftmetrics/ports/inbound"
 )
 
@@ -50,6 +51,36 @@ func overview(t *testing.T) inbound.ClusterOverview {
 			{Shard: 1, Epoch: 1, Settled: true},
 		},
 	}
+}
+
+func TestGoldenRetention(t *testing.T) {
+	rg := newRig(t, nil)
+	var tr transcript
+	f := func(method, body string, headers ...string) {
+		r := request(method, "/cluster/retention", body, headers...)
+		tr.add(r, body, rg.do(r))
+	}
+	month := metric.RetentionPolicy{Default: 30 * 24 * time.Hour, Rules: []metric.RetentionRule{{Pattern: "debug_*", Keep: 25 * time.Hour}}}
+	rg.retention.EXPECT().Retention(gomock.Any()).Return(month, nil)
+	f("GET", "")
+	rg.retention.EXPECT().Retention(gomock.Any()).Return(metric.RetentionPolicy{}, nil)
+	f("GET", "")
+	rg.retention.EXPECT().SetRetention(gomock.Any(), month).Return(nil)
+	f("PUT", `{"default":"30d","rules":[{"metric":"debug_*","keep":"25h"}]}`)
+	rg.retention.EXPECT().SetRetention(gomock.Any(), metric.RetentionPolicy{}).Return(nil)
+	f("PUT", `{"default":"0"}`)
+	rg.retention.EXPECT().SetRetention(gomock.Any(), gomock.Any()).Return(fault.New(fault.Unavailable, "no_leader", "nobody leads"))
+	f("PUT", `{"default":"2w"}`)
+	f("PUT", `{"rules":[]}`)
+	f("PUT", `{"default":"30m"}`)
+	f("PUT", `{"default":"1d","rules":[{"metric":"a","keep":"1d"},{"metric":"b"}]}`)
+	f("PUT", `{"default":"1d","rules":[{"metric":"","keep":"1d"}]}`)
+	f("PUT", `{"default":"1d","rule":[]}`)
+	f("PUT", `{"default":"1d"} {}`)
+	f("PUT", `30d`)
+	f("PUT", ``)
+	f("PUT", `{}`, "Content-Type", "text/csv")
+	golden(t, "retention.txt", tr.String())
 }
 
 func TestGoldenCluster(t *testing.T) {

@@ -40,11 +40,12 @@ type (
 		Replicas []replicaJSON `json:"replicas"`
 	}
 	overviewJSON struct {
-		ClusterID string      `json:"cluster_id"`
-		Epoch     uint64      `json:"epoch"`
-		Nodes     []nodeJSON  `json:"nodes"`
-		Meta      metaJSON    `json:"meta"`
-		Shards    []shardJSON `json:"shards"`
+		ClusterID string        `json:"cluster_id"`
+		Epoch     uint64        `json:"epoch"`
+		Retention retentionJSON `json:"retention"`
+		Nodes     []nodeJSON    `json:"nodes"`
+		Meta      metaJSON      `json:"meta"`
+		Shards    []shardJSON   `json:"shards"`
 	}
 	removalJSON struct {
 		ID       string `json:"id"`
@@ -90,7 +91,7 @@ func memberJSONOf(n cluster.Node) memberJSON {
 
 func overviewJSONOf(o inbound.ClusterOverview) overviewJSON {
 	answer := overviewJSON{
-		ClusterID: o.ClusterID, Epoch: o.Epoch,
+		ClusterID: o.ClusterID, Epoch: o.Epoch, Retention: retentionJSONOf(o.Retention),
 		Nodes: []nodeJSON{}, Meta: metaJSON{Leader: nameOf(o.Meta.Leader), Members: []replicaJSON{}}, Shards: []shardJSON{},
 	}
 	for _, n := range o.Nodes {

@@ -55,13 +55,14 @@ type Ports struct {
 	Health     inbound.HealthReporter
 	Cluster    inbound.ClusterObserver
 	Membership inbound.MembershipAdmin
+	Retention  inbound.RetentionAdmin
 	Storage    inbound.StorageAdmin
 }
 
 // complete reports whether every port is there.
 func (p Ports) complete() bool {
 	return p.Recorder != nil && p.Latest != nil && p.Aggregator != nil && p.Health != nil &&
-		p.Cluster != nil && p.Membership != nil && p.Storage != nil
+		p.Cluster != nil && p.Membership != nil && p.Retention != nil && p.Storage != nil
 }
 
 // Observer hears what the server does. Its methods are called concurrently and must not block.

@@ -263,6 +263,7 @@ func TestHeadAnswersWhereGetDoes(t *testing.T) {
 	rg.aggregator.EXPECT().Aggregate(gomock.Any(), gomock.Any()).AnyTimes().DoAndReturn(answer(nil))
 	rg.cluster.EXPECT().Overview(gomock.Any()).AnyTimes().Return(inbound.ClusterOverview{}, nil)
 	rg.storage.EXPECT().Verify(gomock.Any()).AnyTimes().Return(inbound.Verification{Equal: true}, nil)
+	rg.retention.EXPECT().Retention(gomock.Any()).AnyTimes().Return(metric.RetentionPolicy{}, nil)
 	server := httptest.NewServer(rg)
 	defer server.Close()
 	for pattern, found := range rg.routes {

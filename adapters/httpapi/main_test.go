@@ -39,6 +39,7 @@ type rig struct {
 	health     *inboundmock.MockHealthReporter
 	cluster    *inboundmock.MockClusterObserver
 	membership *inboundmock.MockMembershipAdmin
+	retention  *inboundmock.MockRetentionAdmin
 	storage    *inboundmock.MockStorageAdmin
 	log        *syncBuffer
 }
@@ -73,6 +74,7 @@ func newRig(tb testing.TB, change func(*Config)) *rig {
 		health:     inboundmock.NewMockHealthReporter(ctrl),
 		cluster:    inboundmock.NewMockClusterObserver(ctrl),
 		membership: inboundmock.NewMockMembershipAdmin(ctrl),
+		retention:  inboundmock.NewMockRetentionAdmin(ctrl),
 		storage:    inboundmock.NewMockStorageAdmin(ctrl),
 		log:        &syncBuffer{},
 	}
@@ -89,7 +91,7 @@ func newRig(tb testing.TB, change func(*Config)) *rig {
 	var err error
 	rg.Server, err = New(config, Ports{
 		Recorder: rg.recorder, Latest: rg.latest, Aggregator: rg.aggregator, Health: rg.health,
-		Cluster: rg.cluster, Membership: rg.membership, Storage: rg.storage,
+		Cluster: rg.cluster, Membership: rg.membership, Retention: rg.retention, Storage: rg.storage,
 	})
 	if err != nil {
 		tb.Fatal(err)

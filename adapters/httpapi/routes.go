@@ -37,6 +37,7 @@ func (s *Server) route() {
 		"/cluster/nodes":      {methods: map[string]endpoint{http.MethodPost: s.postNode}},
 		"/cluster/nodes/{id}": {methods: map[string]endpoint{http.MethodDelete: s.deleteNode}},
 		"/cluster/rebalance":  {methods: map[string]endpoint{http.MethodPost: s.postRebalance}},
+		"/cluster/retention":  {methods: map[string]endpoint{http.MethodGet: s.getRetention, http.MethodPut: s.putRetention}},
 		"/cluster/flush":      {methods: map[string]endpoint{http.MethodPost: s.postFlush}},
 		"/cluster/verify":     {methods: map[string]endpoint{http.MethodGet: s.getVerify}},
 	}

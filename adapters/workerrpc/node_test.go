@@ -37,9 +37,11 @@ func TestReport(t *testing.T) {
 		Node: newNode(t, "local", 1).ID(), Incarnation: 1, Address: "local:8080", Epoch: 5,
 		Settled: []outbound.SettledGroup{{Group: cluster.MetaGroup(), Epoch: 2}, {Group: cluster.ShardGroup(3), Epoch: 4}},
 		Damaged: []outbound.DamagedReplica{{Group: cluster.MetaGroup(), Epoch: 2}, {Group: cluster.ShardGroup(7), Epoch: 6}},
-		Shards:  testStatus(),
+		Shards:  testStatus(), Clock: 1_700_000_000_000_000,
 	}
-	want := outbound.ReportReply{State: []byte("state"), Silent: []cluster.NodeID{newNode(t, "a", 1).ID(), newNode(t, "b", 1).ID()}}
+	want := outbound.ReportReply{
+		State: []byte("state"), Silent: []cluster.NodeID{newNode(t, "a", 1).ID(), newNode(t, "b", 1).ID()}, Clock: -5,
+	}
 	r.reports.EXPECT().Report(gomock.Any(), report).Return(want, nil)
 	got, err := p.Report(t.Context(), r.id, report)
 	if diff := cmp.Diff(want, got, cmp.Comparer(sameID)); err != nil || diff != "" {

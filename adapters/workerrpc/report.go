@@ -6,6 +6,7 @@ import (
 
 	"github.com/raftmetrics/raftmetrics/adapters/workerrpc/workerpb"
 	"github.com/raftmetrics/raftmetrics/domain/cluster"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 	"github.com/raftmetrics/raftmetrics/ports/outbound"
 )
@@ -35,7 +36,7 @@ func decodeStatus(messages []*workerpb.ShardStatus) []outbound.ShardStatus {
 func encodeReport(r outbound.NodeReport) *workerpb.ReportRequest {
 	m := &workerpb.ReportRequest{
 		Node: r.Node.String(), Incarnation: uint64(r.Incarnation), Address: r.Address, Epoch: r.Epoch,
-		Shards: encodeStatus(r.Shards),
+		Shards: encodeStatus(r.Shards), Clock: int64(r.Clock),
 	}
 	for _, g := range r.Settled {
 		m.Settled = append(m.Settled, &workerpb.SettledGroup{Meta: g.Group.Meta, Shard: uint32(g.Group.Shard), Epoch: g.Epoch})
@@ -51,9 +52,13 @@ func decodeReport(m *workerpb.ReportRequest) (outbound.NodeReport, error) {
 	if err != nil {
 		return outbound.NodeReport{}, err
 	}
+	clock, err := metric.NewTimestamp(m.GetClock())
+	if err != nil {
+		return outbound.NodeReport{}, err
+	}
 	r := outbound.NodeReport{
 		Node: id, Incarnation: cluster.Incarnation(m.GetIncarnation()), Address: m.GetAddress(), Epoch: m.GetEpoch(),
-		Shards: decodeStatus(m.GetShards()),
+		Shards: decodeStatus(m.GetShards()), Clock: clock,
 	}
 	for _, g := range m.GetSettled() {
 		r.Settled = append(r.Settled, outbound.SettledGroup{
@@ -69,7 +74,7 @@ func decodeReport(m *workerpb.ReportRequest) (outbound.NodeReport, error) {
 }
 
 func encodeReply(r outbound.ReportReply) *workerpb.ReportResponse {
-	m := &workerpb.ReportResponse{State: r.State}
+	m := &workerpb.ReportResponse{State: r.State, Clock: int64(r.Clock)}
 	for _, id := range r.Silent {
 		m.Silent = append(m.Silent, id.String())
 	}
@@ -77,7 +82,11 @@ func encodeReply(r outbound.ReportReply) *workerpb.ReportResponse {
 }
 
 func decodeReply(m *workerpb.ReportResponse) (outbound.ReportReply, error) {
-	r := outbound.ReportReply{State: m.GetState()}
+	clock, err := metric.NewTimestamp(m.GetClock())
+	if err != nil {
+		return outbound.ReportReply{}, fmt.Errorf("decode reply: %w: %w", errMessage, err)
+	}
+	r := outbound.ReportReply{State: m.GetState(), Clock: clock}
 	for _, text := range m.GetSilent() {
 		id, err := cluster.NewNodeID(text)
 		if err != nil {

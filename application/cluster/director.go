@@ -8,6 +8,7 @@ import (
 
 	"github.com/raftmetrics/raftmetrics/domain/cluster"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 	"github.com/raftmetrics/raftmetrics/ports/inbound"
 	"github.com/raftmetrics/raftmetrics/ports/outbound"
@@ -137,6 +138,7 @@ func (d *Director) renew(ctx context.Context, state *cluster.State, r outbound.N
 
 func (d *Director) reply(epoch uint64) (reply outbound.ReportReply, err error) {
 	state := d.view.State()
+	reply.Clock, _ = d.clockOf(state)
 	for _, n := range state.Nodes() {
 		if d.Silent(n.ID()) {
 			reply.Silent = append(reply.Silent, n.ID())
@@ -230,6 +232,34 @@ func (d *Director) silence(id cluster.NodeID) time.Duration {
 		return 0
 	}
 	return d.clock.Monotonic() - heard
+}
+
+// ClusterTime returns what the cluster's clocks show, by what the nodes have reported: the median of those
+// that live, once they are a majority of the members. Where this node does not lead the meta group, or has
+// not heard of that many yet, ok is false. A few nodes whose clocks run ahead do not move it.
+func (d *Director) ClusterTime() (now metric.Timestamp, ok bool) {
+	state := d.view.State()
+	if state == nil || !d.lead(state) {
+		return 0, false
+	}
+	return d.clockOf(state)
+}
+
+func (d *Director) clockOf(state *cluster.State) (metric.Timestamp, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.clock.Monotonic()
+	var clocks []metric.Timestamp
+	for _, n := range state.Nodes() {
+		report, heard := d.mu.latest[n.ID()]
+		if age := now - d.mu.heard[n.ID()]; heard && report.Clock != 0 && age <= silentAfter {
+			clocks = append(clocks, report.Clock+metric.Timestamp(age.Microseconds()))
+		}
+	}
+	if len(clocks) <= len(state.Nodes())/2 {
+		return 0, false
+	}
+	return metric.MedianTime(clocks), true
 }
 
 // Reports implements inbound.ReportGiver.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/raftmetrics/raftmetrics/domain/cluster"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 )
 
@@ -21,6 +22,9 @@ type Command struct {
 	Remove *cluster.NodeID // let an empty node go
 	Move   *cluster.Move   // change one group's placement
 	Settle *SettleCommand  // a group has reached its placement
+	// Retention says how long samples are kept. It does not depend on what was there before: the last one
+	// in the log stands.
+	Retention *metric.RetentionPolicy
 }
 
 // DrainCommand marks a node.
@@ -36,12 +40,13 @@ type SettleCommand struct {
 }
 
 type commandRecord struct {
-	Format int           `json:"format"`
-	Join   *nodeRecord   `json:"join,omitempty"`
-	Drain  *drainRecord  `json:"drain,omitempty"`
-	Remove string        `json:"remove,omitempty"`
-	Move   *moveRecord   `json:"move,omitempty"`
-	Settle *settleRecord `json:"settle,omitempty"`
+	Format    int              `json:"format"`
+	Join      *nodeRecord      `json:"join,omitempty"`
+	Drain     *drainRecord     `json:"drain,omitempty"`
+	Remove    string           `json:"remove,omitempty"`
+	Move      *moveRecord      `json:"move,omitempty"`
+	Settle    *settleRecord    `json:"settle,omitempty"`
+	Retention *retentionRecord `json:"retention,omitempty"`
 }
 
 type drainRecord struct {
@@ -84,6 +89,8 @@ func EncodeCommand(c Command) ([]byte, error) {
 		}
 	case c.Settle != nil:
 		r.Settle = &settleRecord{Group: groupToRecord(c.Settle.Group), Epoch: c.Settle.Epoch}
+	case c.Retention != nil:
+		r.Retention = retentionToRecord(*c.Retention)
 	}
 	data, err := json.Marshal(r)
 	if err != nil {
@@ -113,6 +120,9 @@ func DecodeCommand(data []byte) (Command, error) {
 		return Command{Move: &m}, err
 	case r.Settle != nil:
 		return Command{Settle: &SettleCommand{Group: r.Settle.Group.group(), Epoch: r.Settle.Epoch}}, nil
+	case r.Retention != nil:
+		p, err := r.Retention.policy()
+		return Command{Retention: &p}, err
 	}
 	return Command{}, fault.New(fault.Invalid, "empty_command", "the meta command says nothing")
 }
@@ -156,6 +166,8 @@ func (c Command) apply(s *cluster.State) error {
 		return s.Apply(*c.Move)
 	case c.Settle != nil:
 		return s.Settle(c.Settle.Group, c.Settle.Epoch)
+	case c.Retention != nil:
+		return s.SetRetention(*c.Retention)
 	}
 	return fault.New(fault.Invalid, "empty_command", "the meta command says nothing")
 }

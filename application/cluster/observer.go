@@ -44,7 +44,7 @@ func (o *Observer) Overview(ctx context.Context) (inbound.ClusterOverview, error
 		heard[r.Node] = r
 	}
 	overview := inbound.ClusterOverview{
-		ClusterID: state.Blueprint().ClusterID, Epoch: state.Epoch(),
+		ClusterID: state.Blueprint().ClusterID, Epoch: state.Epoch(), Retention: state.Retention(),
 		Meta: inbound.MetaOverview{Leader: leader, Members: state.Meta().Replicas},
 	}
 	for _, n := range state.Nodes() {

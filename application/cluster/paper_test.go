@@ -41,7 +41,8 @@ type paperNode struct {
 	incarnation cluster.Incarnation
 	hosts       []string
 	alive       bool
-	deaf        bool // it hears no refusals
+	deaf        bool          // it hears no refusals
+	skew        time.Duration // by which its clock runs ahead
 
 	// what is on its disk
 	clusterID string
@@ -61,6 +62,7 @@ type paperNode struct {
 	recruiter *appcluster.Recruiter
 	observer  *appcluster.Observer
 	admin     *appcluster.Admin
+	retention *appcluster.RetentionAdmin
 	aware     *appcluster.Awareness
 	problems  []string
 	refusals  []string       // what it was told of why it is not taken in
@@ -132,7 +134,7 @@ func (n *paperNode) begin(founding []byte, state *cluster.State) {
 	n.director = appcluster.NewDirector(n.view, n, n, n, appcluster.RepairAfterDefault, report)
 	n.reporter = appcluster.NewReporter(appcluster.ReporterConfig{
 		Self: self, View: n.view, Local: n.director, Peers: n, Shards: n, Settled: n.steward.Settled, Damaged: n.damagedGroups,
-		Timer: n, Report: report,
+		Clock: n, Timer: n, Report: report,
 	})
 	n.recruiter = appcluster.NewRecruiter(appcluster.RecruiterConfig{
 		Hosts: n.hosts, View: n.view, Founding: founding, Director: n.director, Contact: n, Clock: n, Timer: n, Report: report,
@@ -141,6 +143,7 @@ func (n *paperNode) begin(founding []byte, state *cluster.State) {
 		Self: self.Node, View: n.view, Meta: n, Reports: n.director, Peers: n, Timer: n,
 	})
 	n.observer = appcluster.NewObserver(route, n)
+	n.retention = appcluster.NewRetentionAdmin(route)
 	n.admin = appcluster.NewAdmin(route, n.recruiter, appcluster.RepairAfterDefault)
 	n.aware = appcluster.NewAwareness(self.Node, n.view, n.reporter)
 }
@@ -480,7 +483,7 @@ func (n *paperNode) ReportsAt(ctx context.Context, to cluster.NodeID) ([]outboun
 	return peer.director.Reports(ctx)
 }
 
-func (n *paperNode) Now() time.Time { return time.Unix(0, 0).Add(n.w.now) }
+func (n *paperNode) Now() time.Time { return time.Unix(0, 0).Add(n.w.now + n.skew) }
 
 func (n *paperNode) Monotonic() time.Duration { return n.w.now }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/raftmetrics/raftmetrics/domain/cluster"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
 	"github.com/raftmetrics/raftmetrics/ports/inbound"
 	"github.com/raftmetrics/raftmetrics/ports/outbound"
 )
@@ -40,6 +41,7 @@ type Reporter struct {
 	shards  outbound.ShardObserver
 	settled func() []outbound.SettledGroup
 	damaged func() []cluster.Group
+	clock   outbound.Clock
 	timer   outbound.Timer
 	report  Reporting
 	leader  cluster.NodeID // who took the last report; only Run uses it
@@ -48,6 +50,8 @@ type Reporter struct {
 		silent  []cluster.NodeID // by the leader's last word
 		unheard int              // rounds in a row in which no other node answered
 		refusal string           // why the leader does not know this node, "" while it does
+		time    metric.Timestamp // the cluster's by the leader's last word, 0: not told
+		timeAt  time.Duration    // when it was told, by the monotonic clock
 	}
 }
 
@@ -62,6 +66,7 @@ type ReporterConfig struct {
 	// Damaged returns, at once, the groups whose replica on this node has lost data or been found
 	// damaged, until another replica is hosted in its stead; nil: there never are any.
 	Damaged func() []cluster.Group
+	Clock   outbound.Clock
 	Timer   outbound.Timer
 	Report  Reporting
 }
@@ -73,7 +78,7 @@ func NewReporter(c ReporterConfig) *Reporter {
 	}
 	return &Reporter{
 		self: c.Self, view: c.View, local: c.Local, peers: c.Peers, shards: c.Shards,
-		settled: c.Settled, damaged: c.Damaged, timer: c.Timer, report: c.Report,
+		settled: c.Settled, damaged: c.Damaged, clock: c.Clock, timer: c.Timer, report: c.Report,
 	}
 }
 
@@ -106,6 +111,8 @@ func (r *Reporter) Round(ctx context.Context) error {
 		Node: r.self.Node, Incarnation: r.self.Incarnation, Address: r.self.Address,
 		Epoch: state.Epoch(), Settled: r.settled(), Damaged: r.damagedReplicas(state), Shards: r.shards.Shards(),
 	}
+	// A clock that shows what no sample may have is none to go by.
+	report.Clock, _ = metric.TimestampOf(r.clock.Now())
 	var errs []error
 	asked, answered := false, false
 	defer func() { r.heard(!asked || answered) }()
@@ -185,6 +192,17 @@ func (r *Reporter) Silent(id cluster.NodeID) bool {
 	return slices.Contains(r.mu.silent, id)
 }
 
+// ClusterTime returns what the cluster's clocks show by the last word of the meta group's leader, wherever
+// that leads; ok is false before it has told.
+func (r *Reporter) ClusterTime() (now metric.Timestamp, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.mu.time == 0 {
+		return 0, false
+	}
+	return r.mu.time + metric.Timestamp((r.clock.Monotonic() - r.mu.timeAt).Microseconds()), true
+}
+
 func (r *Reporter) send(ctx context.Context, node cluster.NodeID, report outbound.NodeReport) (outbound.ReportReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, reportMax)
 	defer cancel()
@@ -217,6 +235,7 @@ func metaNodes(state *cluster.State) []cluster.NodeID {
 func (r *Reporter) learn(reply outbound.ReportReply) error {
 	r.mu.Lock()
 	r.mu.silent, r.mu.refusal = reply.Silent, ""
+	r.mu.time, r.mu.timeAt = reply.Clock, r.clock.Monotonic()
 	r.mu.Unlock()
 	if reply.State == nil {
 		return nil

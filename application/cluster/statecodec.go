@@ -6,15 +6,22 @@ package cluster
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/raftmetrics/raftmetrics/domain/cluster"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 )
 
-// stateFormat versions the encoding of the cluster state. It is JSON: small, rare, and readable when
-// something is wrong.
-const stateFormat = 1
+// The formats of the encoded cluster state. It is JSON: small, rare, and readable when something is wrong.
+// A state is written in the oldest format that says it all, so that a cluster which does not use what is
+// new can still go back to an older version of the program.
+const (
+	stateFormatFirst     = 1
+	stateFormatRetention = 2 // adds retention
+)
+
+var stateFormats = []int{stateFormatFirst, stateFormatRetention}
 
 type stateRecord struct {
 	Format            int               `json:"format"`
@@ -28,6 +35,7 @@ type stateRecord struct {
 	Nodes             []nodeRecord      `json:"nodes"`
 	Meta              placementRecord   `json:"meta"`
 	Placements        []placementRecord `json:"placements"`
+	Retention         *retentionRecord  `json:"retention,omitempty"`
 }
 
 type nodeRecord struct {
@@ -54,7 +62,7 @@ type replicaRecord struct {
 func EncodeState(s *cluster.State) ([]byte, error) {
 	r := s.Record()
 	record := stateRecord{
-		Format: stateFormat, ClusterID: r.Blueprint.ClusterID, ShardMapVersion: shard.MapVersion,
+		Format: stateFormatFirst, ClusterID: r.Blueprint.ClusterID, ShardMapVersion: shard.MapVersion,
 		Shards: r.Blueprint.Shards.Count(), MetricSpread: r.Blueprint.Shards.Spread(),
 		ReplicationFactor: r.Blueprint.ReplicationFactor, Epoch: r.Epoch, NextReplica: uint64(r.NextReplica),
 		Meta: placementToRecord(r.Meta),
@@ -64,6 +72,9 @@ func EncodeState(s *cluster.State) ([]byte, error) {
 	}
 	for _, p := range r.Shards {
 		record.Placements = append(record.Placements, placementToRecord(p))
+	}
+	if !r.Retention.IsZero() {
+		record.Format, record.Retention = stateFormatRetention, retentionToRecord(r.Retention)
 	}
 	data, err := json.Marshal(record)
 	if err != nil {
@@ -78,9 +89,9 @@ func DecodeState(data []byte) (*cluster.State, error) {
 	if err := json.Unmarshal(data, &record); err != nil {
 		return nil, fault.Wrap(err, fault.Corrupt, "invalid_cluster_state", "decode cluster state")
 	}
-	if record.Format != stateFormat || record.ShardMapVersion != shard.MapVersion {
-		return nil, fault.Newf(fault.Corrupt, "unknown_format", "cluster state has format %d with shard map %d; this version reads %d with %d",
-			record.Format, record.ShardMapVersion, stateFormat, shard.MapVersion)
+	if !slices.Contains(stateFormats, record.Format) || record.ShardMapVersion != shard.MapVersion {
+		return nil, fault.Newf(fault.Corrupt, "unknown_format", "cluster state has format %d with shard map %d; this version reads %v with %d",
+			record.Format, record.ShardMapVersion, stateFormats, shard.MapVersion)
 	}
 	r, err := record.restore()
 	if err != nil {
@@ -116,7 +127,8 @@ func (record stateRecord) restore() (cluster.Record, error) {
 		}
 		r.Shards = append(r.Shards, placement)
 	}
-	return r, nil
+	r.Retention, err = record.Retention.policy()
+	return r, err
 }
 
 func nodeToRecord(n cluster.Node) nodeRecord {

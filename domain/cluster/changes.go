@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/raftmetrics/raftmetrics/domain/fault"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
 )
 
 // AddNode takes a new member in. It gets replicas by later moves.
@@ -184,4 +185,17 @@ func (s *State) at(group Group, epoch uint64) (*Placement, error) {
 		return nil, fault.Newf(fault.Conflict, "placement_changed", "the placement is at epoch %d, not %d", p.Epoch, epoch)
 	}
 	return p, nil
+}
+
+// SetRetention changes how long samples are kept. The same policy again changes nothing.
+func (s *State) SetRetention(p metric.RetentionPolicy) error {
+	if err := p.Check("retention"); err != nil {
+		return err
+	}
+	if !s.retention.Equal(p) {
+		// A copy of its own, for states that were given out share the rules of the old one.
+		s.retention = metric.RetentionPolicy{Default: p.Default, Rules: slices.Clone(p.Rules)}
+		s.epoch++
+	}
+	return nil
 }

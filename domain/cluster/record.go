@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/raftmetrics/raftmetrics/domain/fault"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
 )
 
 // Record is a State as plain data, for adapters and codecs that store or send one.
@@ -15,19 +16,26 @@ type Record struct {
 	Nodes       []Node
 	Meta        Placement
 	Shards      []Placement
+	Retention   metric.RetentionPolicy
 }
 
 // Record returns the state as plain data, which shares nothing that the state will change.
 func (s *State) Record() Record {
 	c := s.Clone()
-	return Record{Blueprint: c.blueprint, Epoch: c.epoch, NextReplica: c.nextReplica, Nodes: c.nodes, Meta: c.meta, Shards: c.shards}
+	return Record{
+		Blueprint: c.blueprint, Epoch: c.epoch, NextReplica: c.nextReplica,
+		Nodes: c.nodes, Meta: c.meta, Shards: c.shards, Retention: c.retention,
+	}
 }
 
 // Restore rebuilds a state from its record, or refuses one that contradicts itself as Corrupt.
 func Restore(r Record) (*State, error) {
 	s := &State{
 		blueprint: r.Blueprint, epoch: r.Epoch, nextReplica: r.NextReplica,
-		nodes: slices.Clone(r.Nodes), meta: r.Meta, shards: slices.Clone(r.Shards),
+		nodes: slices.Clone(r.Nodes), meta: r.Meta, shards: slices.Clone(r.Shards), retention: r.Retention,
+	}
+	if r.Retention.Check("retention") != nil {
+		return nil, errRecord("its retention")
 	}
 	if len(s.shards) != s.blueprint.Shards.Count() || len(s.shards) == 0 || s.blueprint.ClusterID == "" {
 		return nil, errRecord("the number of shards")

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/raftmetrics/raftmetrics/domain/fault"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 )
 
@@ -87,6 +88,7 @@ type State struct {
 	nodes       []Node // ascending by id
 	meta        Placement
 	shards      []Placement // index: shard.ID
+	retention   metric.RetentionPolicy
 }
 
 // Found makes the state of a new cluster of nodes, all distinct, with its first placement.
@@ -142,6 +144,9 @@ func (s *State) Blueprint() Blueprint { return s.blueprint }
 
 // Epoch returns a number that grows with every change.
 func (s *State) Epoch() uint64 { return s.epoch }
+
+// Retention returns how long samples are kept; callers must not change its rules.
+func (s *State) Retention() metric.RetentionPolicy { return s.retention }
 
 // Nodes returns the members, ascending by id; callers must not change it.
 func (s *State) Nodes() []Node { return s.nodes }

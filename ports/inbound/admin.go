@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/raftmetrics/raftmetrics/domain/cluster"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 )
 
@@ -70,6 +71,7 @@ type ClusterOverview struct {
 	Nodes     []NodeOverview // ascending by id
 	Meta      MetaOverview
 	Shards    []ShardOverview // ascending
+	Retention metric.RetentionPolicy
 }
 
 // ClusterObserver tells how the cluster is.
@@ -113,6 +115,18 @@ type MembershipAdmin interface {
 	Rebalance(ctx context.Context) (Rebalance, error)
 }
 
+// RetentionAdmin says how long samples are kept, through any node.
+type RetentionAdmin interface {
+	// Retention returns the policy as this node knows it, which is the cluster's of at most about a second
+	// ago. Unavailable (not_adopted) on a node that belongs to no cluster yet.
+	Retention(ctx context.Context) (metric.RetentionPolicy, error)
+	// SetRetention replaces the policy and returns once this node knows it. Samples that it no longer keeps
+	// are forgotten soon after; to keep longer brings nothing back, and what is older than the cut-off that
+	// was reached is not taken until the longer time has passed it. Invalid for a policy that fails its
+	// check, Unavailable (no_leader) when the meta group has no leader. Repeating it is harmless.
+	SetRetention(ctx context.Context, policy metric.RetentionPolicy) error
+}
+
 // ReplicaVerification is what one replica answered.
 type ReplicaVerification struct {
 	Node    cluster.NodeID
@@ -136,8 +150,8 @@ type Verification struct {
 
 // StorageAdmin works on what all nodes together store, through any of them.
 type StorageAdmin interface {
-	// Flush returns once every node has on disk what it had applied when it was asked. Unavailable
-	// (node_unreachable) names the nodes that could not.
+	// Flush returns once every node has on disk, and merged, what it had applied when it was asked.
+	// Unavailable (not_flushed) names the nodes that could not.
 	Flush(ctx context.Context) error
 	// Verify has every replica of every shard sum up its content as of one entry of the shard's log,
 	// which takes time in proportion to what is stored. A shard or replica that cannot is an answer,

@@ -30,7 +30,8 @@ type ReportGiver interface {
 
 // NodeFlusher makes a node's replicas durable.
 type NodeFlusher interface {
-	// Flush returns once all that the node's replicas had applied when it was called is on disk.
+	// Flush returns once all that the node's replicas had applied when it was called is on disk, and all
+	// that can be merged of it is merged.
 	Flush(ctx context.Context) error
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/raftmetrics/raftmetrics/domain/cluster"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
 )
 
 // ReplicaHost runs the replicas of this node.
@@ -106,6 +107,8 @@ type NodeReport struct {
 	Damaged []DamagedReplica
 	// Shards is the status of its replicas, for display.
 	Shards []ShardStatus
+	// Clock is what the node's wall clock shows, 0 where it does not tell.
+	Clock metric.Timestamp
 }
 
 // SettledGroup says that a group's configuration has reached its placement of Epoch.
@@ -127,6 +130,9 @@ type ReportReply struct {
 	State []byte
 	// Silent are the nodes that the leader has not heard from for a while, ascending.
 	Silent []cluster.NodeID
+	// Clock is the cluster's time, the median of the living nodes' clocks; 0 while the leader has not heard
+	// enough of them.
+	Clock metric.Timestamp
 }
 
 // HeardReport is what the meta group's leader has heard of a node.

@@ -1078,6 +1078,7 @@ type ReportRequest struct {
 	Settled       []*SettledGroup        `protobuf:"bytes,5,rep,name=settled,proto3" json:"settled,omitempty"`
 	Shards        []*ShardStatus         `protobuf:"bytes,6,rep,name=shards,proto3" json:"shards,omitempty"`
 	Damaged       []*DamagedReplica      `protobuf:"bytes,7,rep,name=damaged,proto3" json:"damaged,omitempty"`
+	Clock         int64                  `protobuf:"zigzag64,8,opt,name=clock,proto3" json:"clock,omitempty"` // micros since 1970; 0: not told
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1159,6 +1160,13 @@ func (x *ReportRequest) GetDamaged() []*DamagedReplica {
 		return x.Damaged
 	}
 	return nil
+}
+
+func (x *ReportRequest) GetClock() int64 {
+	if x != nil {
+		return x.Clock
+	}
+	return 0
 }
 
 type DamagedReplica struct {
@@ -1285,6 +1293,7 @@ type ReportResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	State         []byte                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
 	Silent        []string               `protobuf:"bytes,2,rep,name=silent,proto3" json:"silent,omitempty"`
+	Clock         int64                  `protobuf:"zigzag64,3,opt,name=clock,proto3" json:"clock,omitempty"` // of the cluster; micros since 1970; 0: not known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1331,6 +1340,13 @@ func (x *ReportResponse) GetSilent() []string {
 		return x.Silent
 	}
 	return nil
+}
+
+func (x *ReportResponse) GetClock() int64 {
+	if x != nil {
+		return x.Clock
+	}
+	return 0
 }
 
 type ProposeMetaRequest struct {
@@ -1819,7 +1835,7 @@ const file_adapters_workerrpc_workerpb_worker_proto_rawDesc = "" +
 	"\x06commit\x18\x05 \x01(\x04R\x06commit\x12\x18\n" +
 	"\aapplied\x18\x06 \x01(\x04R\aapplied\x12%\n" +
 	"\x0eleader_replica\x18\a \x01(\x04R\rleaderReplica\x12\x18\n" +
-	"\alearner\x18\b \x01(\bR\alearner\"\xb1\x02\n" +
+	"\alearner\x18\b \x01(\bR\alearner\"\xc7\x02\n" +
 	"\rReportRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x18\n" +
@@ -1827,7 +1843,8 @@ const file_adapters_workerrpc_workerpb_worker_proto_rawDesc = "" +
 	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\x12=\n" +
 	"\asettled\x18\x05 \x03(\v2#.raftmetrics.worker.v1.SettledGroupR\asettled\x12:\n" +
 	"\x06shards\x18\x06 \x03(\v2\".raftmetrics.worker.v1.ShardStatusR\x06shards\x12?\n" +
-	"\adamaged\x18\a \x03(\v2%.raftmetrics.worker.v1.DamagedReplicaR\adamaged\"P\n" +
+	"\adamaged\x18\a \x03(\v2%.raftmetrics.worker.v1.DamagedReplicaR\adamaged\x12\x14\n" +
+	"\x05clock\x18\b \x01(\x12R\x05clock\"P\n" +
 	"\x0eDamagedReplica\x12\x12\n" +
 	"\x04meta\x18\x01 \x01(\bR\x04meta\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x14\n" +
@@ -1835,10 +1852,11 @@ const file_adapters_workerrpc_workerpb_worker_proto_rawDesc = "" +
 	"\fSettledGroup\x12\x12\n" +
 	"\x04meta\x18\x01 \x01(\bR\x04meta\x12\x14\n" +
 	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x14\n" +
-	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\">\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\"T\n" +
 	"\x0eReportResponse\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\fR\x05state\x12\x16\n" +
-	"\x06silent\x18\x02 \x03(\tR\x06silent\".\n" +
+	"\x06silent\x18\x02 \x03(\tR\x06silent\x12\x14\n" +
+	"\x05clock\x18\x03 \x01(\x12R\x05clock\".\n" +
 	"\x12ProposeMetaRequest\x12\x18\n" +
 	"\acommand\x18\x01 \x01(\fR\acommand\"/\n" +
 	"\x13ProposeMetaResponse\x12\x18\n" +
