@@ -167,7 +167,7 @@ func (f *finisher) windows(cells []Cell) ([]WindowValues, error) {
 func (f *finisher) values(p Partial) ([]Value, error) {
 	values := make([]Value, len(f.functions))
 	for i, fn := range f.functions {
-		v, err := evaluate(fn, p)
+		v, err := evaluate(f.query, fn, p)
 		if err != nil {
 			return nil, err
 		}
@@ -176,29 +176,64 @@ func (f *finisher) values(p Partial) ([]Value, error) {
 	return values, nil
 }
 
-func evaluate(fn Function, p Partial) (Value, error) {
+// evaluate computes fn of a cell of q from its partial.
+func evaluate(q Query, fn Function, p Partial) (Value, error) {
 	v := Value{Function: fn, Null: p.count == 0}
-	switch fn {
-	case Count:
+	if fn == Count {
 		return Value{Function: fn, Number: float64(p.Count())}, nil
+	}
+	if v.Null {
+		return v, nil
+	}
+	var err error
+	switch fn {
 	case Min:
 		v.Number = p.min
 	case Max:
 		v.Number = p.max
 	case Sum, Avg:
-		if v.Null {
-			return v, nil
+		if v.Number, err = p.Sum(); fn == Avg {
+			v.Number /= float64(p.Count())
 		}
-		sum, err := p.Sum()
-		if err != nil {
-			return Value{}, err
-		}
-		v.Number = sum
-		if fn == Avg {
-			v.Number = sum / float64(p.Count())
-		}
+	default:
+		v.Number, err = p.more.evaluate(q, fn, p)
 	}
-	return v, nil
+	return v, err
+}
+
+// evaluate is for the functions that need more than plain numbers.
+func (x *extra) evaluate(q Query, fn Function, p Partial) (float64, error) {
+	_, quantile := fn.Quantile()
+	switch {
+	case x == nil:
+	case quantile && x.Sketch != nil:
+		return min(max(p.min, x.Sketch.quantile(fn.Rank(p.Count()))), p.max), nil
+	case (fn == First || fn == Last) && x.Ends != nil:
+		if fn == First {
+			return x.Ends.First.Value, nil
+		}
+		return x.Ends.Last.Value, nil
+	case fn == Stddev && x.Spread != nil:
+		return finite(x.Spread.deviation(p))
+	case x.Steps != nil:
+		return x.Steps.evaluate(q, fn)
+	}
+	return 0, ErrNoDetail
+}
+
+func (s *Steps) evaluate(q Query, fn Function) (float64, error) {
+	switch {
+	case fn == Increase:
+		return s.Increase.Value()
+	case fn == Delta:
+		return s.Delta.Value()
+	case fn == Rate && q.window.IsZero():
+		return s.Slope.Value()
+	case fn == Rate:
+		grown, err := s.Increase.Value()
+		return grown / (float64(q.window.Width()) / float64(microsPerSecond)), err
+	}
+	return 0, ErrNoDetail
 }
 
 // filler returns the values of a window without samples.

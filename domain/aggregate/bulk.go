@@ -40,7 +40,7 @@ func (p *Partial) AddAll(values []float64) {
 		}
 		return
 	}
-	p.Merge(part)
+	p.mergePlain(part)
 	for _, v := range values[i:] {
 		p.Add(v)
 	}

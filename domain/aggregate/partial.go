@@ -23,6 +23,7 @@ type Partial struct { //nolint:recvcheck // small value: read by copy, changed i
 	hi, lo float64 // without scaledFlag a hi that is not finite means that the sum is lost
 	min    float64
 	max    float64
+	more   *extra // what richer questions need; nil for the plain ones
 }
 
 const (
@@ -97,7 +98,7 @@ func (p *Partial) Add(v float64) {
 // addRarely is Add where it is not the usual case.
 func (p *Partial) addRarely(v float64) {
 	if p.count == 0 {
-		*p = Partial{count: 1, hi: v, min: v, max: v}
+		*p = Partial{count: 1, hi: v, min: v, max: v, more: p.more}
 		return
 	}
 	p.count++
@@ -130,12 +131,26 @@ func (p *Partial) lose() {
 	p.hi, p.lo = math.Inf(1), 0
 }
 
-// Merge takes all samples of o, which must not share samples with p.
+// Merge takes all samples of o, which must not share samples with p. It keeps nothing of o's memory.
 func (p *Partial) Merge(o Partial) {
 	switch {
 	case o.count == 0:
 		return
 	case p.count == 0:
+		*p = o
+		p.more = o.more.clone()
+		return
+	}
+	if p.more != nil || o.more != nil {
+		p.more = mergeExtra(p.more, o.more)
+	}
+	p.mergePlain(o)
+}
+
+// mergePlain is Merge but for the details, which stay p's.
+func (p *Partial) mergePlain(o Partial) {
+	if p.count == 0 {
+		o.more = p.more
 		*p = o
 		return
 	}
@@ -198,6 +213,15 @@ func (p Partial) Sum() (float64, error) {
 
 // Min returns the least value; meaningless for no samples.
 func (p Partial) Min() float64 { return p.min }
+
+// scaledSum returns the sum times factor as two numbers, the second the rounding of the first. factor is
+// a power of two that brings it into float64's range; a sum that is lost is not finite.
+func (p Partial) scaledSum(factor float64) (hi, lo float64) {
+	if p.count&scaledFlag != 0 {
+		factor /= scale
+	}
+	return twoSum(p.hi*factor, p.lo*factor)
+}
 
 // Max returns the greatest value; meaningless for no samples.
 func (p Partial) Max() float64 { return p.max }

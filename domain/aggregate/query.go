@@ -64,6 +64,8 @@ type Query struct {
 	groupBy  []string
 	where    Where
 	detail   Detail
+
+	narrowing Narrowing
 }
 
 // QuerySpec are the parts of a Query by name.
@@ -75,6 +77,8 @@ type QuerySpec struct {
 	GroupBy  []string // tag keys, each once
 	Where    Where    // zero: every sample
 	Detail   Detail   // what the partials must carry besides count, sum, minimum and maximum
+	// Narrowing is what to find out of which cells; with DetailNarrow and only there.
+	Narrowing Narrowing
 }
 
 // NewQuery checks spec. A range closed at both ends must not span more than WindowsMax windows.
@@ -98,9 +102,12 @@ func NewQuery(spec QuerySpec) (Query, error) {
 	if len(spec.GroupBy) > metric.TagsMax {
 		return Query{}, fault.Field("group_by", "names "+strconv.Itoa(len(spec.GroupBy))+" keys", "at most "+strconv.Itoa(metric.TagsMax))
 	}
+	if spec.Detail > detailsAll || (spec.Detail&DetailNarrow != 0) == spec.Narrowing.IsZero() {
+		return Query{}, fault.Field("detail", "is unknown or does not go with narrowing", "details that this release knows")
+	}
 	q := Query{
 		metric: spec.Metric, matchers: spec.Matchers, span: spec.Range, window: spec.Window,
-		groupBy: slices.Clone(spec.GroupBy), where: spec.Where, detail: spec.Detail,
+		groupBy: slices.Clone(spec.GroupBy), where: spec.Where, detail: spec.Detail, narrowing: spec.Narrowing,
 	}
 	if spec.Range.from != metric.TimestampMin && spec.Range.to != metric.TimestampMax {
 		if err := CheckWindows(spec.Window, spec.Range.from, spec.Range.to); err != nil {
@@ -152,8 +159,32 @@ func (q Query) Where() Where { return q.where }
 // Detail returns what partials carry besides count, sum, minimum and maximum.
 func (q Query) Detail() Detail { return q.detail }
 
+// Narrowing returns what is to be found out of which cells.
+func (q Query) Narrowing() Narrowing { return q.narrowing }
+
+// Narrowed returns q asking for what n says and no other detail.
+func (q Query) Narrowed(n Narrowing) Query {
+	q.detail, q.narrowing = DetailNarrow, n
+	return q
+}
+
+// Whole returns q without windows, asking for detail, which is not DetailNarrow.
+func (q Query) Whole(detail Detail) Query {
+	q.window, q.detail, q.narrowing = Window{}, detail, Narrowing{}
+	return q
+}
+
 // Ordered reports whether the samples of each series must be added in order, see Fold.
 func (q Query) Ordered() bool { return q.detail&ordered != 0 }
+
+// bounds returns the start and the end, exclusive, of the window that holds at.
+func (q Query) bounds(at metric.Timestamp) (start, end metric.Timestamp) {
+	if q.window.IsZero() {
+		return metric.TimestampMin, metric.TimestampMax + 1
+	}
+	start = q.window.Start(at)
+	return start, q.window.End(start)
+}
 
 // GroupTags returns the values of the GroupBy keys in tags, "" for a key that is not set.
 func (q Query) GroupTags(tags metric.Tags) []string {

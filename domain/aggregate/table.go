@@ -33,9 +33,18 @@ type Builder struct {
 	known  bool
 	groups map[string]*groupBuilder
 	cells  int
+
+	fold  Fold        // the one in progress
+	alone GroupHandle // of the last fold: without group_by that of all
+	left  int64       // how many more samples folds may read
+	room  int         // how many more values and counters details may hold
+	err   error       // what the end of a fold met, for who comes next
+
+	passed []float64 // see Fold.passing
 }
 
 type groupBuilder struct {
+	key   string
 	tags  []string
 	cells map[metric.Timestamp]*Partial
 	last  *Partial // the cell written last: samples come in time order, so it is mostly the same
@@ -43,7 +52,20 @@ type groupBuilder struct {
 }
 
 // NewBuilder returns an empty builder for the answers to q.
-func NewBuilder(q Query) *Builder { return &Builder{query: q, groups: map[string]*groupBuilder{}} }
+func NewBuilder(q Query) *Builder {
+	return &Builder{query: q, groups: map[string]*groupBuilder{}, left: SamplesMax, room: HeldMax}
+}
+
+// Query returns what is asked.
+func (b *Builder) Query() Query { return b.query }
+
+// hold notes that details grew by n.
+func (b *Builder) hold(n int) error {
+	if b.room -= n; b.room < 0 {
+		return ErrTooManyHeld.WithDetail("limit", HeldMax)
+	}
+	return nil
+}
 
 // MarkKnown records that the metric has a series.
 func (b *Builder) MarkKnown() { b.known = true }
@@ -63,7 +85,7 @@ func (b *Builder) Group(tags []string) (GroupHandle, error) {
 		if len(b.groups) >= GroupsMax {
 			return GroupHandle{}, ErrTooManyGroups.WithDetail("limit", GroupsMax)
 		}
-		g = &groupBuilder{tags: tags, cells: map[metric.Timestamp]*Partial{}}
+		g = &groupBuilder{key: key, tags: tags, cells: map[metric.Timestamp]*Partial{}}
 		b.groups[key] = g
 	}
 	return GroupHandle{b: b, g: g}, nil
@@ -115,7 +137,16 @@ func (b *Builder) Merge(t Table) error {
 			if err != nil {
 				return err
 			}
-			p.Merge(c.Partial)
+			before := 0
+			if p.more != nil {
+				before = p.more.held()
+			}
+			if p.Merge(c.Partial); p.more == nil {
+				continue
+			}
+			if err := b.hold(p.more.held() - before); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -123,6 +154,7 @@ func (b *Builder) Merge(t Table) error {
 
 // Table returns what was collected, in order. The builder must not be used afterwards.
 func (b *Builder) Table() Table {
+	b.endFold()
 	t := Table{SeriesKnown: b.known, Groups: make([]Group, 0, len(b.groups))}
 	for _, g := range b.groups {
 		cells := make([]Cell, 0, len(g.cells))

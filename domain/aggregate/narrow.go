@@ -1,0 +1,331 @@
+package aggregate
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"github.com/raftmetrics/raftmetrics/domain/fault"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
+)
+
+// Limits on what finding quantiles may hold in memory.
+const (
+	// PlannedCellsMax bounds the cells of a Narrowing.
+	PlannedCellsMax = 100_000
+	// SpansMax bounds the spans of one cell.
+	SpansMax = FunctionsMax
+	// BinsMax bounds the bins of one span.
+	BinsMax = 4096
+	// SpanValuesMax bounds the values that one span keeps; of more it only keeps the number.
+	SpanValuesMax = 8192
+	// HeldMax bounds the bins and values that one table holds.
+	HeldMax = 4 << 20
+)
+
+// ErrTooManyPlanned and ErrTooManyHeld are what quantiles of too many cells get.
+var (
+	ErrTooManyPlanned = fault.Newf(fault.Unprocessable, "too_many_quantile_cells",
+		"exact quantiles of more than %d values of group and window; ask for fewer groups, wider windows, or approx=1", PlannedCellsMax)
+	ErrTooManyHeld = fault.Newf(fault.Unprocessable, "too_many_held",
+		"quantiles would hold more than %d values and counters in memory; ask for fewer groups or wider windows", HeldMax)
+)
+
+// Scale says how a Span is cut into bins.
+type Scale uint8
+
+// The scales. The numbers travel between nodes.
+const (
+	// Values: no bins; the values themselves are kept.
+	Values Scale = iota
+	// Linear: bins of equal width: the bin of v is ⌊(v−Low)·Factor⌋, at most Bins−1.
+	Linear
+	// Ordinal: bins of equally many different floats: the bin of v is (Ordinal(v)−Ordinal(Low)) shifted
+	// right by Shift bits. It narrows any distribution in a few rounds.
+	Ordinal
+)
+
+// Span asks about the values from Low to High, both inclusive, of one cell: how many are below Low, how
+// many inside, and either the bins' counts or the values. Below and inside are decided by comparing
+// values with Low and High and nothing else; these decide the answer. Into which bin a value at a
+// bin's edge falls only guides the next round, so that storage may compute bins as it likes, SQL's
+// floor((value-low)*factor) included.
+//
+// The frequent question, and the one worth a fast path, is one cell (no group, no window) with one
+// Linear span in the first round and then a few Values spans.
+type Span struct {
+	Low, High float64 // finite, Low <= High
+	Scale     Scale
+	Bins      int     // with Linear and Ordinal
+	Factor    float64 // with Linear: bins a unit of value, finite and above 0
+	Shift     uint8   // with Ordinal
+}
+
+// SpanOf returns the span from low to high that keeps values.
+func SpanOf(low, high float64) Span { return Span{Low: low, High: high} }
+
+// Binned returns s cut into at most bins bins: linear ones, where its width allows, or ordinal ones.
+func (s Span) Binned(bins int, scale Scale) Span {
+	width := s.High - s.Low
+	factor := float64(bins) / width
+	if scale == Linear && width > 0 && isFinite(width) && isFinite(factor) && factor > 0 {
+		s.Scale, s.Bins, s.Factor = Linear, bins, factor
+		return s
+	}
+	floats := uint64(orderOf(s.High)) - uint64(orderOf(s.Low))
+	s.Scale, s.Shift = Ordinal, 0
+	for floats>>s.Shift >= uint64(bins) {
+		s.Shift++
+	}
+	s.Bins = int(floats>>s.Shift) + 1
+	return s
+}
+
+// orderOf numbers the floats so that a < b is orderOf(a) < orderOf(b); both zeros are 0.
+func orderOf(v float64) int64 {
+	bits := int64(math.Float64bits(v))
+	if bits < 0 {
+		return math.MinInt64 - bits
+	}
+	return bits
+}
+
+// floatAt is the inverse of orderOf.
+func floatAt(order int64) float64 {
+	if order < 0 {
+		return math.Float64frombits(uint64(math.MinInt64 - order))
+	}
+	return math.Float64frombits(uint64(order))
+}
+
+// Bin returns the bin of v, which lies inside s.
+func (s *Span) Bin(v float64) int {
+	i := 0
+	if s.Scale == Linear {
+		i = int((v - s.Low) * s.Factor)
+	} else {
+		i = int((uint64(orderOf(v)) - uint64(orderOf(s.Low))) >> s.Shift)
+	}
+	return min(i, s.Bins-1)
+}
+
+// Edges returns a span that keeps values, inside s, in which the values of the i-th bin lie, with some room
+// for roundings.
+func (s *Span) Edges(i int) Span {
+	if s.Scale == Ordinal {
+		base := uint64(orderOf(s.Low))
+		low := int64(base + uint64(i)<<s.Shift)
+		high := int64(base + uint64(i+1)<<s.Shift - 1)
+		if i == s.Bins-1 {
+			high = orderOf(s.High)
+		}
+		return SpanOf(floatAt(low), floatAt(high))
+	}
+	const room = 1.0 / 1024
+	low := s.Low + (float64(i)-room)/s.Factor
+	high := s.Low + (float64(i)+1+room)/s.Factor
+	if i == s.Bins-1 {
+		high = s.High
+	}
+	return SpanOf(min(max(s.Low, low), s.High), max(min(s.High, high), s.Low))
+}
+
+// check refuses what no plan has.
+func (s *Span) check() error {
+	ok := s.Low <= s.High && isFinite(s.Low) && isFinite(s.High)
+	switch s.Scale {
+	case Values:
+		ok = ok && s.Bins == 0
+	case Linear:
+		ok = ok && s.Bins > 0 && s.Bins <= BinsMax && s.Factor > 0 && isFinite(s.Factor)
+	case Ordinal:
+		ok = ok && s.Bins > 0 && s.Bins <= BinsMax && s.Shift < 64
+	default:
+		ok = false
+	}
+	if !ok {
+		return fault.Field("narrowing", "has a bad span", "low at or below high, and bins within limits")
+	}
+	return nil
+}
+
+// SpanCount is what a Span counts of a cell's values.
+type SpanCount struct {
+	Below  uint64    // values less than Low
+	Inside uint64    // values from Low to High
+	Bins   []uint64  // how many of them in each bin; nil with the scale Values
+	Values []float64 // with the scale Values: these values in any order, or nil if more than SpanValuesMax
+}
+
+func newSpanCounts(spans []Span) []SpanCount {
+	counts := make([]SpanCount, len(spans))
+	for i := range spans {
+		if n := spans[i].Bins; n > 0 {
+			counts[i].Bins = make([]uint64, n)
+		}
+	}
+	return counts
+}
+
+// add takes a value of the cell.
+func (c *SpanCount) add(s *Span, v float64) {
+	switch {
+	case v < s.Low:
+		c.Below++
+	case v > s.High:
+	case c.Bins != nil:
+		c.Inside++
+		c.Bins[s.Bin(v)]++
+	default:
+		if c.Inside++; c.Inside <= SpanValuesMax {
+			c.Values = append(c.Values, v)
+		} else {
+			c.Values = nil
+		}
+	}
+}
+
+// addAll is add for many values.
+func (c *SpanCount) addAll(s *Span, values []float64) {
+	if s.Scale != Linear {
+		for _, v := range values {
+			c.add(s, v)
+		}
+		return
+	}
+	low, high, factor, last := s.Low, s.High, s.Factor, s.Bins-1
+	var below, inside uint64
+	for _, v := range values {
+		if v < low {
+			below++
+			continue
+		}
+		if v <= high {
+			inside++
+			c.Bins[min(int((v-low)*factor), last)]++
+		}
+	}
+	c.Below += below
+	c.Inside += inside
+}
+
+func (c *SpanCount) merge(o *SpanCount) {
+	c.Below += o.Below
+	c.Inside += o.Inside
+	for i := range c.Bins {
+		c.Bins[i] += o.Bins[i]
+	}
+	if c.Bins != nil {
+		return
+	}
+	if c.Inside > SpanValuesMax {
+		c.Values = nil
+		return
+	}
+	c.Values = append(c.Values, o.Values...)
+}
+
+// spansValid reports whether counts can be what spans count of a cell of count values.
+func spansValid(spans []Span, counts []SpanCount, count uint64) bool {
+	for i := range counts {
+		c, s := &counts[i], &spans[i]
+		if c.Inside > count || c.Below > count-c.Inside || len(c.Bins) != s.Bins {
+			return false
+		}
+		if s.Bins > 0 {
+			sum := uint64(0)
+			for _, n := range c.Bins {
+				sum += n
+			}
+			if sum != c.Inside || c.Values != nil {
+				return false
+			}
+			continue
+		}
+		kept := c.Inside
+		if kept > SpanValuesMax {
+			kept = 0
+		}
+		if uint64(len(c.Values)) != kept {
+			return false
+		}
+		for _, v := range c.Values {
+			if !(v >= s.Low && v <= s.High) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// PlannedCell names the spans of one cell.
+type PlannedCell struct {
+	Tags  []string // the group: values of the query's GroupBy keys
+	Start metric.Timestamp
+	Spans []Span // disjoint, ascending
+}
+
+// Narrowing is what a round of finding exact quantiles asks: for each cell that it names, its spans.
+// Other cells are counted as always. It is immutable; the zero Narrowing names none. Build it with
+// NewNarrowing.
+type Narrowing struct {
+	cells  []PlannedCell
+	groups map[string]map[metric.Timestamp][]Span
+}
+
+// NewNarrowing checks cells and takes them over. It returns ErrTooManyPlanned over the limit.
+func NewNarrowing(cells []PlannedCell) (Narrowing, error) {
+	if len(cells) > PlannedCellsMax {
+		return Narrowing{}, ErrTooManyPlanned.WithDetail("limit", PlannedCellsMax)
+	}
+	n := Narrowing{cells: cells, groups: map[string]map[metric.Timestamp][]Span{}}
+	held := 0
+	for i := range cells {
+		c := &cells[i]
+		if len(c.Spans) == 0 || len(c.Spans) > SpansMax {
+			return Narrowing{}, fault.Field("narrowing", "has a cell without spans or with too many", "1 to 32 spans a cell")
+		}
+		for j := range c.Spans {
+			if err := c.Spans[j].check(); err != nil {
+				return Narrowing{}, err
+			}
+			if j > 0 && c.Spans[j].Low <= c.Spans[j-1].High {
+				return Narrowing{}, fault.Field("narrowing", "has spans that overlap", "disjoint spans, ascending")
+			}
+			held += c.Spans[j].Bins
+		}
+		key := groupKey(c.Tags)
+		starts := n.groups[key]
+		if starts == nil {
+			starts = map[metric.Timestamp][]Span{}
+			n.groups[key] = starts
+		}
+		if starts[c.Start] != nil {
+			return Narrowing{}, fault.Field("narrowing", "names a cell twice", "each cell once")
+		}
+		starts[c.Start] = c.Spans
+	}
+	if held > HeldMax {
+		return Narrowing{}, ErrTooManyHeld.WithDetail("limit", HeldMax)
+	}
+	return n, nil
+}
+
+// IsZero reports whether no cell is named.
+func (n Narrowing) IsZero() bool { return len(n.cells) == 0 }
+
+// Cells returns the cells that are named; callers must not change them.
+func (n Narrowing) Cells() []PlannedCell { return n.cells }
+
+// Single returns the spans of the only cell of a question without groups and windows, else nil.
+func (n Narrowing) Single() []Span {
+	if len(n.cells) == 1 && len(n.cells[0].Tags) == 0 {
+		return n.cells[0].Spans
+	}
+	return nil
+}
+
+func (n Narrowing) spans(group string, start metric.Timestamp) []Span { return n.groups[group][start] }
+
+// sortValues puts the values of a span in order.
+func sortValues(values []float64) { slices.SortFunc(values, cmp.Compare[float64]) }
