@@ -21,7 +21,8 @@ const seriesBytes = 240
 // tagBytes is what one tag costs besides its text, which the key holds.
 const tagBytes = 32
 
-// Catalogue is the list of a shard's series. It only grows. It has no lock: its owner guards it. What
+// Catalogue is the list of a shard's series. It only grows: a series without samples stays, and is the
+// same when it has some again. A series with samples is called live. It has no lock: its owner guards it. What
 // Series and OfMetric return stays valid and unchanged while the catalogue grows.
 type Catalogue struct {
 	seriesMax int
@@ -29,8 +30,17 @@ type Catalogue struct {
 	entries   []entry
 	newest    []newest
 	metrics   map[metric.Name]MetricID
-	byMetric  [][]SeriesID
+	byMetric  []metricEntry
 	bytes     int64
+	cutoffOf  func(metric.Name) int64 // nil: none
+	cutoffMax int64                   // the latest cut-off of any metric here
+}
+
+type metricEntry struct {
+	name   metric.Name
+	series []SeriesID
+	live   int   // how many of series have samples
+	cutoff int64 // samples before it do not count
 }
 
 type entry struct {
@@ -49,7 +59,10 @@ func New(seriesMax int) *Catalogue {
 	if seriesMax <= 0 {
 		seriesMax = metric.SeriesPerShardMax
 	}
-	return &Catalogue{seriesMax: seriesMax, ids: map[string]SeriesID{}, metrics: map[metric.Name]MetricID{}}
+	return &Catalogue{
+		seriesMax: seriesMax, ids: map[string]SeriesID{}, metrics: map[metric.Name]MetricID{},
+		cutoffMax: int64(metric.TimestampMin),
+	}
 }
 
 // Plan is what Define would do with some keys: prepared without changing the catalogue.
@@ -113,9 +126,10 @@ func (c *Catalogue) add(series metric.Series) {
 	if !ok {
 		m = MetricID(len(c.byMetric))
 		c.metrics[series.Name()] = m
-		c.byMetric = append(c.byMetric, nil)
+		c.byMetric = append(c.byMetric, metricEntry{name: series.Name(), cutoff: c.newCutoff(series.Name())})
+		c.cutoffMax = max(c.cutoffMax, c.byMetric[m].cutoff)
 	}
-	c.byMetric[m] = append(c.byMetric[m], id)
+	c.byMetric[m].series = append(c.byMetric[m].series, id)
 	c.ids[series.Key()] = id
 	c.entries = append(c.entries, entry{series: series, metric: m})
 	c.newest = append(c.newest, newest{})
@@ -123,12 +137,77 @@ func (c *Catalogue) add(series metric.Series) {
 }
 
 // Observe takes a sample of id, later in the log than all before it, as the newest unless an earlier
-// one has a later timestamp.
+// one has a later timestamp, or the sample lies before the cut-off.
 func (c *Catalogue) Observe(id SeriesID, at int64, value float64) {
-	if n := &c.newest[id]; !n.known || at >= n.at {
-		*n = newest{at: at, value: value, known: true}
+	n := &c.newest[id]
+	if n.known && at < n.at {
+		return
+	}
+	if !n.known {
+		m := &c.byMetric[c.entries[id].metric]
+		if at < m.cutoff {
+			return
+		}
+		m.live++
+	}
+	*n = newest{at: at, value: value, known: true}
+}
+
+// Forget makes id a series without samples.
+func (c *Catalogue) Forget(id SeriesID) {
+	if c.newest[id].known {
+		c.byMetric[c.entries[id].metric].live--
+		c.newest[id] = newest{}
 	}
 }
+
+// SetCutoffs sets the cut-offs of all metrics, those to come included, and forgets the series that have
+// only older samples. Cut-offs must not fall.
+func (c *Catalogue) SetCutoffs(of func(metric.Name) int64) {
+	c.cutoffOf = of
+	for i := range c.byMetric {
+		m := &c.byMetric[i]
+		before := m.cutoff
+		m.cutoff = of(m.name)
+		c.cutoffMax = max(c.cutoffMax, m.cutoff)
+		if m.cutoff == before {
+			continue
+		}
+		for _, id := range m.series {
+			if n := c.newest[id]; n.known && n.at < m.cutoff {
+				c.Forget(id)
+			}
+		}
+	}
+}
+
+func (c *Catalogue) newCutoff(name metric.Name) int64 {
+	if c.cutoffOf == nil {
+		return int64(metric.TimestampMin)
+	}
+	return c.cutoffOf(name)
+}
+
+// Cutoff returns a metric's cut-off: samples before it do not count.
+func (c *Catalogue) Cutoff(id MetricID) int64 { return c.byMetric[id].cutoff }
+
+// Cutoffs returns the cut-offs of all metrics by their numbers, as of now.
+func (c *Catalogue) Cutoffs() []int64 {
+	cutoffs := make([]int64, len(c.byMetric))
+	for i := range c.byMetric {
+		cutoffs[i] = c.byMetric[i].cutoff
+	}
+	return cutoffs
+}
+
+// CutoffOf returns the cut-off of a series' metric.
+func (c *Catalogue) CutoffOf(id SeriesID) int64 { return c.byMetric[c.entries[id].metric].cutoff }
+
+// CutoffMax returns the latest cut-off of any metric.
+func (c *Catalogue) CutoffMax() int64 { return c.cutoffMax }
+
+// Live returns how many series of a metric have samples.
+func (c *Catalogue) Live(id MetricID) int { return c.byMetric[id].live }
 
 // Newest returns the newest sample of id (of several with one timestamp the last in the log) and
 // whether there is one.
@@ -143,13 +222,14 @@ func (c *Catalogue) Len() int { return len(c.entries) }
 // Bytes estimates the memory in use.
 func (c *Catalogue) Bytes() int64 { return c.bytes }
 
-// Metric returns a metric's number and its series in ascending order; callers must not change them.
+// Metric returns a metric's number and its series in ascending order, those without samples included;
+// callers must not change them. ok tells that the metric has, or had, a series.
 func (c *Catalogue) Metric(name metric.Name) (id MetricID, series []SeriesID, ok bool) {
 	id, ok = c.metrics[name]
 	if !ok {
 		return 0, nil, false
 	}
-	return id, c.byMetric[id], true
+	return id, c.byMetric[id].series, true
 }
 
 // Series returns the list of all series so far.

@@ -2,6 +2,7 @@ package memtable
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"sort"
 	"unsafe"
@@ -36,6 +37,22 @@ type column struct {
 	oldest  int64
 	series  catalogue.SeriesID
 	ordered bool // timestamps never fall
+	marked  bool // some samples have an effect, see mark
+}
+
+// markAt is the time of no sample: a point with it tells the Effect, its value, of the sample behind it.
+// So what is rare costs nothing where it does not occur.
+const markAt = math.MinInt64
+
+// mark tells that the sample that is appended next has an effect, and returns how many bytes were
+// allocated.
+func (c *column) mark(e Effect) (grown int64) {
+	if len(c.tail) == cap(c.tail) {
+		grown = c.grow()
+	}
+	c.marked = true
+	c.tail = append(c.tail, Point{At: markAt, Value: float64(e)})
+	return grown
 }
 
 // append adds a sample and returns how many bytes were allocated for it.
@@ -44,7 +61,7 @@ func (c *column) append(p Point) (grown int64) {
 		grown = c.grow()
 	}
 	switch {
-	case len(c.tail) == 0 && len(c.full) == 0:
+	case c.empty():
 		c.newest, c.oldest, c.ordered = p, p.At, true
 	case p.At >= c.newest.At:
 		c.newest = p
@@ -54,6 +71,11 @@ func (c *column) append(p Point) (grown int64) {
 	}
 	c.tail = append(c.tail, p)
 	return grown
+}
+
+// empty reports whether there is no sample yet, though perhaps a mark of the first.
+func (c *column) empty() bool {
+	return len(c.full) == 0 && (len(c.tail) == 0 || c.marked && len(c.tail) == 1)
 }
 
 func (c *column) grow() int64 {
@@ -72,14 +94,19 @@ func (c *column) grow() int64 {
 // overlaps reports whether a sample may lie in [from, to].
 func (c *column) overlaps(from, to int64) bool { return c.oldest <= to && c.newest.At >= from }
 
+// chunk returns the i-th piece, 0 to len(c.full).
+func (c *column) chunk(i int) []Point {
+	if i < len(c.full) {
+		return c.full[i]
+	}
+	return c.tail
+}
+
 // each calls use with pieces that together hold every sample in [from, to], in log order. Pieces of
-// an ordered column are cut to the range, others may hold samples outside it.
+// an ordered column are cut to the range, others may hold samples outside it. c is not marked.
 func (c *column) each(from, to int64, use func([]Point) error) error {
 	for i := range len(c.full) + 1 {
-		piece := c.tail
-		if i < len(c.full) {
-			piece = c.full[i]
-		}
+		piece := c.chunk(i)
 		if c.ordered {
 			piece = clip(piece, from, to)
 		}
@@ -107,7 +134,7 @@ func clip(points []Point, from, to int64) []Point {
 	return points
 }
 
-// appendTo appends all samples to points, in log order.
+// appendTo appends all samples to points, in log order. c is not marked.
 func (c *column) appendTo(points []Point) []Point {
 	for _, chunk := range c.full {
 		points = append(points, chunk...)

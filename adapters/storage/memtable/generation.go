@@ -2,6 +2,7 @@ package memtable
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"github.com/raftmetrics/raftmetrics/adapters/storage/catalogue"
@@ -16,7 +17,12 @@ type Generation struct {
 	samples     int
 	bytes       int64
 	series      catalogue.List // all series as of the freeze
+	retention   Retention      // as of the freeze
+	deleted     *Tombstone     // the deletion that ended it, or nil
 }
+
+// firstGeneration is the number of the first generation of a shard's life: before it there is nothing.
+const firstGeneration = 1
 
 func newGeneration(number uint64) *Generation {
 	return &Generation{first: number, last: number}
@@ -36,6 +42,9 @@ func (g *Generation) Bytes() int64 { return g.bytes }
 
 // Series returns all series of the shard as of the freeze, those without samples here included.
 func (g *Generation) Series() catalogue.List { return g.series }
+
+// Retention returns the shard's cut-offs as of the freeze.
+func (g *Generation) Retention() Retention { return g.retention }
 
 // column returns the series' column, or nil.
 func (g *Generation) column(id catalogue.SeriesID) *column {
@@ -59,14 +68,20 @@ func (g *Generation) slot(id catalogue.SeriesID) uint32 {
 }
 
 // Merge returns one generation with the samples of generations, which are frozen, neighbouring and
-// ascending; at least one. Each series is sorted by time, ties in log order, in one piece.
+// ascending; at least one. Each series is sorted by time, ties in log order, in one piece, without what
+// deletions in generations and the cut-offs of the last forget, and resolved.
 func Merge(generations []*Generation) *Generation {
 	newest := generations[len(generations)-1]
-	merged := &Generation{first: generations[0].first, last: newest.last, series: newest.series}
-	_ = EachSeries(generations, func(id catalogue.SeriesID, points []Point) error {
+	merged := &Generation{first: generations[0].first, last: newest.last, series: newest.series, retention: newest.retention}
+	_ = EachResolved(generations, func(id catalogue.SeriesID, points []Point, effects []Effect) error {
 		c := &merged.columns[merged.slot(id)]
-		c.tail = slices.Clone(points)
-		c.newest, c.oldest, c.ordered = points[len(points)-1], points[0].At, true
+		c.tail = make([]Point, 0, len(points))
+		for i, p := range points {
+			if effects != nil && effects[i] != Adds {
+				c.mark(effects[i])
+			}
+			c.append(p)
+		}
 		merged.samples += len(points)
 		merged.bytes += int64(cap(c.tail)) * pointBytes
 		return nil
@@ -74,26 +89,45 @@ func Merge(generations []*Generation) *Generation {
 	return merged
 }
 
-// EachSeries calls use for every series that has samples in generations, which are frozen,
-// neighbouring and ascending: in the order of metric id, then series id, with the samples sorted by
-// time, ties in log order. The points are valid until use returns, whose error ends the walk.
+// EachSeries is EachResolved for those to whom nothing else counts.
 func EachSeries(generations []*Generation, use func(id catalogue.SeriesID, points []Point) error) error {
-	var scratch []Point
+	return EachResolved(generations, func(id catalogue.SeriesID, points []Point, _ []Effect) error { return use(id, points) })
+}
+
+// EachResolved calls use for every series that has samples in generations, which are frozen,
+// neighbouring and ascending: in the order of metric id, then series id, with the samples that count
+// (see Resolve), sorted by time, ties in log order. Deletions in generations and the cut-offs of the last
+// are respected. effects is nil or tells which points must replace samples stored before generations:
+// the first of a timestamp may be Replaces or Wipes. Points and effects are valid until use returns, whose
+// error ends the walk.
+func EachResolved(generations []*Generation, use func(id catalogue.SeriesID, points []Point, effects []Effect) error) error {
+	if len(generations) == 0 {
+		return nil
+	}
+	nothingBefore := generations[0].first <= firstGeneration
+	tombstones := Tombstones(generations)
+	newest := generations[len(generations)-1]
+	var w gathered
+	var dead []Tombstone
+	from, to := everything()
+	of := catalogue.MetricID(math.MaxUint32)
 	for _, id := range seriesOf(generations) {
-		scratch = scratch[:0]
-		ordered := true
+		series, m := newest.series.At(id)
+		if m != of {
+			of, dead = m, deadOf(tombstones, m)
+			from = int64(newest.retention.Of(series.Name()))
+		}
+		w.reset()
 		for _, g := range generations {
-			c := g.column(id)
-			if c == nil {
-				continue
+			if c := g.column(id); c != nil {
+				w.add(c, from, to, deadFrom(dead, g.last))
 			}
-			ordered = ordered && c.ordered && (len(scratch) == 0 || scratch[len(scratch)-1].At <= c.oldest)
-			scratch = c.appendTo(scratch)
 		}
-		if !ordered {
-			sortPoints(scratch)
+		if len(w.points) == 0 {
+			continue
 		}
-		if err := use(id, scratch); err != nil {
+		points, effects := w.resolve(nothingBefore)
+		if err := use(id, points, effects); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@
 package memtable
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -18,9 +19,16 @@ import (
 // beside them and each other.
 type Table struct {
 	scratch struct { // the appender's own
-		plan  *catalogue.Plan
-		slots []uint32
+		plan    *catalogue.Plan
+		slots   []uint32
+		newest  []Point
+		cutoffs []int64
 	}
+	pending struct { // the appender's own: generations that deletions ended and no Freeze covers
+		bytes     int64
+		deletions int
+	}
+	expired        atomic.Uint64
 	activeBytes    atomic.Int64
 	sealedBytes    atomic.Int64
 	catalogueBytes atomic.Int64
@@ -31,8 +39,13 @@ type Table struct {
 		active    *Generation
 		sealed    []*Generation // frozen or kept, ascending
 		durable   uint64        // number of the newest durable generation
+		cut       uint64        // number of the last generation that the newest Freeze covers
 
-		seriesFrozen int // how many series the newest freeze, or Define, covers
+		tombstones []Tombstone // deletions that are not durable yet, ascending; never changed in place
+		retention  Retention
+
+		seriesFrozen int  // how many series the newest freeze, or Define, covers
+		retentionNew bool // no freeze covers the newest cut-offs
 	}
 }
 
@@ -42,7 +55,7 @@ func New(durable uint64, seriesMax int) *Table {
 	t := &Table{}
 	t.mu.catalogue = catalogue.New(seriesMax)
 	t.mu.active = newGeneration(durable + 1)
-	t.mu.durable = durable
+	t.mu.durable, t.mu.cut = durable, durable
 	return t
 }
 
@@ -58,17 +71,37 @@ func (t *Table) Append(columns outbound.Columns) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.mu.catalogue.Define(plan)
-	t.appendLocked(plan.IDs(), columns)
-	t.activeBytes.Store(t.mu.active.bytes)
+	switch {
+	case columns.Replace || t.mu.catalogue.CutoffMax() > oldestOf(columns.Timestamps):
+		t.appendSlowlyLocked(plan.IDs(), columns)
+	default:
+		t.appendLocked(plan.IDs(), columns)
+	}
+	t.observeLocked(plan.IDs())
+	t.storeActiveBytesLocked()
 	t.catalogueBytes.Store(t.mu.catalogue.Bytes())
 	return nil
 }
 
+// oldestOf returns the least of times.
+func oldestOf(times []int64) int64 {
+	oldest := int64(math.MaxInt64)
+	for _, at := range times {
+		oldest = min(oldest, at)
+	}
+	return oldest
+}
+
+// slotsFor returns, by key, the index into the active generation's columns plus one, 0 until the key's
+// first sample.
+func (t *Table) slotsFor(keys int) []uint32 {
+	t.scratch.slots = append(t.scratch.slots[:0], make([]uint32, keys)...)
+	return t.scratch.slots
+}
+
 func (t *Table) appendLocked(ids []catalogue.SeriesID, columns outbound.Columns) {
 	g := t.mu.active
-	slots := t.scratch.slots[:0] // by key: index into g.columns plus one, 0 until the key's first sample
-	slots = append(slots, make([]uint32, len(ids))...)
-	t.scratch.slots = slots
+	slots := t.slotsFor(len(ids))
 	values := columns.Values[:len(columns.Series)]
 	timestamps := columns.Timestamps[:len(columns.Series)]
 	for i, key := range columns.Series {
@@ -80,9 +113,56 @@ func (t *Table) appendLocked(ids []catalogue.SeriesID, columns outbound.Columns)
 		g.bytes += g.columns[slot-1].append(Point{At: timestamps[i], Value: values[i]})
 	}
 	g.samples += len(columns.Series)
+}
+
+// appendSlowlyLocked is appendLocked where samples may be expired or replace others. One that is later
+// than all of its series replaces nothing; one that is as late as the newest and equal changes nothing,
+// for that one counts. The others are marked, to be resolved by whoever reads them.
+func (t *Table) appendSlowlyLocked(ids []catalogue.SeriesID, columns outbound.Columns) {
+	g := t.mu.active
+	slots := t.slotsFor(len(ids))
+	newest := append(t.scratch.newest[:0], make([]Point, len(ids))...)
+	cutoffs := append(t.scratch.cutoffs[:0], make([]int64, len(ids))...)
+	t.scratch.newest, t.scratch.cutoffs = newest, cutoffs
+	for key, id := range ids {
+		newest[key].At = math.MinInt64
+		if at, value, ok := t.mu.catalogue.Newest(id); ok {
+			newest[key] = Point{At: at, Value: value}
+		}
+		cutoffs[key] = t.mu.catalogue.CutoffOf(id)
+	}
+	for i, key := range columns.Series {
+		p := Point{At: columns.Timestamps[i], Value: columns.Values[i]}
+		if p.At < cutoffs[key] {
+			t.expired.Add(1)
+			continue
+		}
+		late := p.At <= newest[key].At
+		if columns.Replace && p == newest[key] {
+			continue
+		}
+		slot := slots[key]
+		if slot == 0 {
+			slot = g.slot(ids[key]) + 1
+			slots[key] = slot
+		}
+		c := &g.columns[slot-1]
+		if columns.Replace && late {
+			g.bytes += c.mark(Replaces)
+		}
+		g.bytes += c.append(p)
+		g.samples++
+		if p.At >= newest[key].At {
+			newest[key] = p
+		}
+	}
+}
+
+// observeLocked tells the catalogue the newest samples of the columns that were appended to.
+func (t *Table) observeLocked(ids []catalogue.SeriesID) {
 	for i, id := range ids {
-		if slots[i] > 0 {
-			newest := g.columns[slots[i]-1].newest
+		if slot := t.scratch.slots[i]; slot > 0 {
+			newest := t.mu.active.columns[slot-1].newest
 			t.mu.catalogue.Observe(id, newest.At, newest.Value)
 		}
 	}
@@ -111,36 +191,54 @@ func (t *Table) Observe(id catalogue.SeriesID, p Point) {
 }
 
 // Freeze makes the active generation immutable and starts a new one. It returns at once, with false
-// when there was nothing to freeze: no new sample and no new series.
+// when there was nothing to freeze: no new sample, series, deletion or cut-off.
 func (t *Table) Freeze() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	g := t.mu.active
-	g.series = t.mu.catalogue.Series()
-	if g.samples == 0 && g.series.Len() == t.mu.seriesFrozen {
+	if g.samples == 0 && t.mu.catalogue.Len() == t.mu.seriesFrozen && !t.mu.retentionNew && t.mu.cut == g.first-1 {
 		return false
 	}
+	t.sealLocked()
+	t.mu.cut = g.last
 	t.mu.seriesFrozen = g.series.Len()
-	t.mu.sealed = append(slices.Clip(t.mu.sealed), g)
-	t.mu.active = newGeneration(g.last + 1)
-	t.activeBytes.Store(0)
-	t.sealedBytes.Add(g.bytes)
+	t.mu.retentionNew = false
+	t.sealedBytes.Add(t.pending.bytes)
+	t.pending.bytes, t.pending.deletions = 0, 0
+	t.storeActiveBytesLocked()
 	return true
 }
 
-// Frozen returns the generations that are frozen and not yet durable, ascending.
+func (t *Table) storeActiveBytesLocked() {
+	t.activeBytes.Store(t.mu.active.bytes + t.pending.bytes + int64(t.pending.deletions)*tombstoneBytes)
+}
+
+// sealLocked ends the active generation and starts the next.
+func (t *Table) sealLocked() {
+	g := t.mu.active
+	g.series, g.retention = t.mu.catalogue.Series(), t.mu.retention
+	t.mu.sealed = append(slices.Clip(t.mu.sealed), g)
+	t.mu.active = newGeneration(g.last + 1)
+	t.pending.bytes += g.bytes
+}
+
+// Frozen returns the generations that Freeze froze and that are not yet durable, ascending. Deletions end
+// generations, too, but only the next Freeze makes them part of what is to be flushed.
 func (t *Table) Frozen() []*Generation {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	i := slices.IndexFunc(t.mu.sealed, func(g *Generation) bool { return g.first > t.mu.durable })
-	if i < 0 {
-		return nil
+	var frozen []*Generation
+	for _, g := range t.mu.sealed {
+		if g.first > t.mu.durable && g.last <= t.mu.cut {
+			frozen = append(frozen, g)
+		}
 	}
-	return t.mu.sealed[i:len(t.mu.sealed):len(t.mu.sealed)]
+	return frozen
 }
 
-// Drop tells that generations up to upTo are durable elsewhere: a View taken from now on has its
-// Durable at upTo and reads them there. Views taken before keep them.
+// Drop tells that generations up to upTo are durable elsewhere, and that what their deletions forget is
+// gone there: a View taken from now on has its Durable at upTo and reads them there. Views taken before
+// keep them.
 func (t *Table) Drop(upTo uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -154,6 +252,12 @@ func (t *Table) Drop(upTo uint64) {
 	}
 	t.mu.sealed = kept
 	t.mu.durable = max(t.mu.durable, upTo)
+	t.dropTombstonesLocked(upTo)
+}
+
+// dropTombstonesLocked forgets the deletions in generations up to upTo.
+func (t *Table) dropTombstonesLocked(upTo uint64) {
+	t.mu.tombstones = slices.Clip(deadFrom(t.mu.tombstones, upTo+1))
 }
 
 // Keep tells that generations up to merged's last are durable but stay readable here: merged stands
@@ -177,11 +281,14 @@ func (t *Table) Keep(merged *Generation) {
 	}
 	t.mu.sealed = sealed
 	t.mu.durable = max(t.mu.durable, merged.last)
+	if sealed[0] == merged { // Nothing is left that its deletions apply to.
+		t.dropTombstonesLocked(merged.last)
+	}
 }
 
 // Usage is a table's memory in bytes.
 type Usage struct {
-	Active    int64 // samples that a Freeze would freeze
+	Active    int64 // samples that a Freeze would freeze, with something added for each deletion
 	Sealed    int64 // samples of frozen and kept generations
 	Catalogue int64 // the series themselves, an estimate
 }

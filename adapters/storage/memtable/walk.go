@@ -15,10 +15,18 @@ import (
 // Pinned is everything that a table held in memory at one instant. It holds memory, so let go of it
 // after use.
 type Pinned struct {
-	list    catalogue.List
-	columns []column // those of one series in log order
-	durable uint64
-	sorted  bool // columns are by series id
+	list       catalogue.List
+	columns    []pinnedColumn // those of one series in log order
+	durable    uint64
+	cutoffs    []int64 // by metric
+	tombstones []Tombstone
+	sorted     bool // columns are by series id
+	work       gathered
+}
+
+type pinnedColumn struct {
+	column
+	last uint64 // of the generation
 }
 
 // Durable returns the number of the newest durable generation, as View.Durable does.
@@ -27,28 +35,64 @@ func (p *Pinned) Durable() uint64 { return p.durable }
 // Series returns all series of the shard as of the pin.
 func (p *Pinned) Series() catalogue.List { return p.list }
 
+// Forgets reports whether a row of the file, of a generation up to Durable, does not count: it lies behind
+// the metric's cut-off or in the range of a deletion that the file does not know.
+func (p *Pinned) Forgets(id catalogue.MetricID, at int64) bool {
+	if at < p.cutoffs[id] {
+		return true
+	}
+	for _, d := range p.tombstones {
+		if d.Metric == id && at >= d.From && at <= d.To {
+			return true
+		}
+	}
+	return false
+}
+
 // Points appends one series' samples in memory to scratch[:0], sorted by time, ties in log order. It is
 // for one goroutine at a time, and not beside Walk.
 func (p *Pinned) Points(id catalogue.SeriesID, scratch []Point) []Point {
-	if !p.sorted {
-		slices.SortStableFunc(p.columns, func(a, b column) int { return cmp.Compare(a.series, b.series) })
-		p.sorted = true
-	}
-	points := scratch[:0]
-	at, _ := slices.BinarySearchFunc(p.columns, id, func(c column, id catalogue.SeriesID) int { return cmp.Compare(c.series, id) })
-	for ; at < len(p.columns) && p.columns[at].series == id; at++ {
-		points = p.columns[at].appendTo(points)
-	}
-	sortPoints(points)
-	return points
+	points, _ := p.Resolved(id)
+	return append(scratch[:0], points...)
 }
 
-// Walk calls use for every series with samples in memory, as of the pin, in the order of their keys,
-// with the samples sorted by time, ties in log order. The points are valid until use returns, whose
+// Resolved returns one series' samples in memory that count, as Resolve leaves them, valid until the next
+// call. It is for one goroutine at a time, and not beside Walk.
+func (p *Pinned) Resolved(id catalogue.SeriesID) ([]Point, []Effect) {
+	if !p.sorted {
+		slices.SortStableFunc(p.columns, func(a, b pinnedColumn) int { return cmp.Compare(a.series, b.series) })
+		p.sorted = true
+	}
+	at, _ := slices.BinarySearchFunc(p.columns, id, func(c pinnedColumn, id catalogue.SeriesID) int { return cmp.Compare(c.series, id) })
+	n := at
+	for n < len(p.columns) && p.columns[n].series == id {
+		n++
+	}
+	return p.resolve(p.columns[at:n])
+}
+
+// resolve gathers what counts of one series' columns.
+func (p *Pinned) resolve(columns []pinnedColumn) ([]Point, []Effect) {
+	p.work.reset()
+	if len(columns) == 0 {
+		return nil, nil
+	}
+	_, m := p.list.At(columns[0].series)
+	dead := deadOf(p.tombstones, m)
+	_, to := everything()
+	for i := range columns {
+		c := &columns[i]
+		p.work.add(&c.column, p.cutoffs[m], to, deadFrom(dead, c.last))
+	}
+	return p.work.resolve(false)
+}
+
+// Walk calls use for every series with samples in memory that count, as of the pin, in the order of their
+// keys, with the samples sorted by time, ties in log order. The points are valid until use returns, whose
 // error ends the walk. It is for one goroutine at a time.
 func (p *Pinned) Walk(use func(id catalogue.SeriesID, series metric.Series, points []Point) error) error {
 	p.sorted = false
-	slices.SortStableFunc(p.columns, func(a, b column) int {
+	slices.SortStableFunc(p.columns, func(a, b pinnedColumn) int {
 		if a.series == b.series {
 			return 0
 		}
@@ -56,13 +100,16 @@ func (p *Pinned) Walk(use func(id catalogue.SeriesID, series metric.Series, poin
 		sb, _ := p.list.At(b.series)
 		return cmp.Compare(sa.Key(), sb.Key())
 	})
-	var points []Point
-	for i := 0; i < len(p.columns); {
-		id := p.columns[i].series
-		for points = points[:0]; i < len(p.columns) && p.columns[i].series == id; i++ {
-			points = p.columns[i].appendTo(points)
+	for rest := p.columns; len(rest) > 0; {
+		id, n := rest[0].series, 1
+		for n < len(rest) && rest[n].series == id {
+			n++
 		}
-		sortPoints(points)
+		points, _ := p.resolve(rest[:n])
+		rest = rest[n:]
+		if len(points) == 0 {
+			continue
+		}
 		series, _ := p.list.At(id)
 		if err := use(id, series, points); err != nil {
 			return err
@@ -80,12 +127,15 @@ func (t *Table) Walk(use func(series metric.Series, points []Point) error) error
 func (t *Table) Pin() *Pinned {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	var columns []column
-	for _, g := range t.mu.sealed {
-		columns = append(columns, g.columns...)
+	p := &Pinned{
+		list: t.mu.catalogue.Series(), durable: t.mu.durable, tombstones: t.mu.tombstones, cutoffs: t.mu.catalogue.Cutoffs(),
 	}
-	columns = append(columns, t.mu.active.columns...)
-	return &Pinned{list: t.mu.catalogue.Series(), columns: columns, durable: t.mu.durable}
+	for _, g := range append(slices.Clip(t.mu.sealed), t.mu.active) {
+		for _, c := range g.columns {
+			p.columns = append(p.columns, pinnedColumn{column: c, last: g.last})
+		}
+	}
+	return p
 }
 
 // Digest sums up a shard's logical content, equal on every replica that holds the same samples in
