@@ -3,6 +3,8 @@ package httpapi
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/raftmetrics/raftmetrics/domain/fault"
@@ -23,20 +25,45 @@ func newTokens(texts []string) tokens {
 	return digests
 }
 
-// allow reports whether headers, the Authorization headers of a request, are one that carries an
-// accepted bearer token. It compares with every token, so time tells nothing of which one matched.
-func (t tokens) allow(headers []string) bool {
+// allow reports whether r carries an accepted token: as a bearer, or where Influx clients write in one of
+// their ways.
+func (t tokens) allow(r *http.Request, influx bool) bool {
+	headers := r.Header.Values("Authorization")
+	if len(headers) == 0 && influx {
+		return t.accept(queryPassword(r))
+	}
 	if len(headers) != 1 {
 		return false
 	}
 	scheme, token, ok := strings.Cut(headers[0], " ")
-	if !ok || !strings.EqualFold(scheme, "Bearer") {
+	switch {
+	case !ok:
 		return false
+	case strings.EqualFold(scheme, "Bearer"), influx && strings.EqualFold(scheme, "Token"):
+		return t.accept(strings.Trim(token, " "))
+	case influx && strings.EqualFold(scheme, "Basic"):
+		_, password, _ := r.BasicAuth()
+		return t.accept(password)
 	}
-	digest := sha256.Sum256([]byte(strings.Trim(token, " ")))
+	return false
+}
+
+// accept compares with every token, so time tells nothing of which one matched.
+func (t tokens) accept(token string) bool {
+	digest := sha256.Sum256([]byte(token))
 	match := 0
 	for i := range t {
 		match |= subtle.ConstantTimeCompare(digest[:], t[i][:])
 	}
 	return match == 1
+}
+
+// queryPassword returns the parameter p, in which clients of version 1 that know no headers send the
+// password; "" when there is none.
+func queryPassword(r *http.Request) string {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return ""
+	}
+	return values.Get("p")
 }

@@ -88,15 +88,16 @@ type body struct {
 	compressed *gzip.Reader // nil when the body was sent plain
 }
 
-// openBody starts reading r's body into the room that bodyBytes has. The caller must close what it returns.
-func openBody(r *http.Request, bodyBytes *semaphore.Weighted, compressed, hashed bool) (*body, error) {
+// openBody starts reading r's body into the room that bodyBytes has. If hashed, its digest begins with
+// meaning, which says how the body is read where that is not all in it. The caller must close what it returns.
+func openBody(r *http.Request, bodyBytes *semaphore.Weighted, compressed, hashed bool, meaning string) (*body, error) {
 	b := &body{room: room{bytes: bodyBytes}}
 	plain := &limitedReader{r: r.Body, left: BodyBytesMax}
 	b.Reader = plain
 	if hashed {
 		b.hash = sha256.New()
 		// The separator cannot stand in a header, so no two requests hash the same text.
-		io.WriteString(b.hash, r.Header.Get("Content-Type")+"\x00") //nolint:errcheck // a hash takes everything
+		io.WriteString(b.hash, meaning+r.Header.Get("Content-Type")+"\x00") //nolint:errcheck // a hash takes everything
 		b.Reader = io.TeeReader(b.Reader, b.hash)
 	}
 	if !compressed {

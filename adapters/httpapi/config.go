@@ -72,6 +72,9 @@ type Observer interface {
 	RequestDone(method, route string, status int, bytesSent int64, duration time.Duration)
 	// SamplesRecorded is called after each successful write with the number of samples it stored.
 	SamplesRecorded(samples int)
+	// StringFieldsSkipped is called after each successful write in line protocol that held string fields,
+	// with their number.
+	StringFieldsSkipped(fields int)
 }
 
 // Config says how to serve. Zero fields without a note take the default of the same name.
@@ -141,3 +144,5 @@ type noObserver struct{}
 func (noObserver) RequestDone(string, string, int, int64, time.Duration) {}
 
 func (noObserver) SamplesRecorded(int) {}
+
+func (noObserver) StringFieldsSkipped(int) {}

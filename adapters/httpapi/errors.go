@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/raftmetrics/raftmetrics/domain/fault"
@@ -89,6 +90,10 @@ func (x *exchange) sendFault(r *http.Request, err error) {
 	if e.Kind() == fault.Internal {
 		message = "the node failed to answer; its log tells why under request id " + x.id
 	}
+	if x.influx {
+		x.sendJSON(r, statusOf(e), appendInfluxFault(nil, e, message))
+		return
+	}
 	x.sendJSON(r, statusOf(e), appendFault(nil, e, message))
 }
 
@@ -98,8 +103,13 @@ func appendFault(b []byte, e *fault.Error, message string) []byte {
 	b = appendText(b, e.Code())
 	b = append(b, `,"message":`...)
 	b = appendText(b, message)
+	return append(appendDetails(b, e, "code", "message"), "}}"...)
+}
+
+// appendDetails appends the fault's details as further members, but those whose names are taken.
+func appendDetails(b []byte, e *fault.Error, taken ...string) []byte {
 	for _, detail := range e.Details() {
-		if detail.Name == "code" || detail.Name == "message" {
+		if slices.Contains(taken, detail.Name) {
 			continue
 		}
 		value, err := json.Marshal(detail.Value)
@@ -111,5 +121,5 @@ func appendFault(b []byte, e *fault.Error, message string) []byte {
 		b = append(b, ':')
 		b = append(b, value...)
 	}
-	return append(b, "}}"...)
+	return b
 }

@@ -20,6 +20,7 @@ const (
 type exchange struct {
 	http.ResponseWriter
 	route  string
+	influx bool // errors go out in the shape that Influx clients read
 	id     string
 	status int // 0 until the header is written
 	sent   int64

@@ -233,7 +233,7 @@ func TestGoldenRoutes(t *testing.T) {
 	f("GET", "/cluster/nodes")
 	f("GET", "/cluster/nodes/a")
 	f("GET", "/cluster/shards")
-	f("POST", "/write")
+	f("POST", "/api/v1/write")
 	f("GET", "/metrics/a/b")
 	f("GET", "//metrics")
 	f("DELETE", "/metrics")

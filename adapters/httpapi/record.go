@@ -79,7 +79,7 @@ func (s *Server) readWrite(r *http.Request, scratch *writeScratch) (req inbound.
 	if r.ContentLength > BodyBytesMax {
 		return req, false, errBodyTooLarge
 	}
-	b, err := openBody(r, s.bodyBytes, compressed, req.Idempotency != nil)
+	b, err := openBody(r, s.bodyBytes, compressed, req.Idempotency != nil, "")
 	if err != nil {
 		return req, false, err
 	}

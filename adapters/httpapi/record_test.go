@@ -237,6 +237,8 @@ func (l *listener) RequestDone(method, route string, status int, bytesSent int64
 
 func (l *listener) SamplesRecorded(samples int) { fmt.Fprintf(&l.Builder, "recorded %d; ", samples) }
 
+func (l *listener) StringFieldsSkipped(fields int) { fmt.Fprintf(&l.Builder, "skipped %d; ", fields) }
+
 func FuzzQueryParameters(f *testing.F) {
 	for _, seed := range []string{
 		"metric=a&from=2024-08-01T12:00:00+02:00&window=1h&fill=null", "metric=a&agg=avg,max&group_by=x,y&tag.a=b&tag.=&timeout=1s&level=none",

@@ -20,6 +20,7 @@ type endpoint func(x *exchange, r *http.Request, vars map[string]string) error
 type route struct {
 	methods map[string]endpoint
 	open    bool // needs no token, and no room among the requests in flight
+	influx  bool // of Influx clients: takes their credentials and answers errors in their shape
 	quiet   bool // asked by machines every few seconds, so its success is logged for debugging only
 }
 
@@ -32,6 +33,9 @@ func (s *Server) route() {
 		"/metrics":        {methods: map[string]endpoint{http.MethodGet: s.getMetrics, http.MethodPost: s.postMetrics}, quiet: true},
 		"/metrics/{name}": {methods: map[string]endpoint{http.MethodGet: s.getLatest}},
 		"/aggregate":      {methods: map[string]endpoint{http.MethodGet: s.getAggregate}},
+
+		"/write":        {methods: map[string]endpoint{http.MethodPost: s.postLines}, influx: true},
+		"/api/v2/write": {methods: map[string]endpoint{http.MethodPost: s.postLines}, influx: true},
 
 		"/cluster":            {methods: map[string]endpoint{http.MethodGet: s.getCluster}},
 		"/cluster/nodes":      {methods: map[string]endpoint{http.MethodPost: s.postNode}},

@@ -17,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/raftmetrics/raftmetrics/adapters/httpapi/lineprotocol"
 	"github.com/raftmetrics/raftmetrics/adapters/httpapi/samplejson"
 	"github.com/raftmetrics/raftmetrics/adapters/httpapi/seriescache"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
@@ -34,6 +35,8 @@ type Server struct {
 	writes    sync.Pool // of *writeScratch
 	ids       requestIDs
 	stopping  atomic.Bool
+
+	lineDecoders sync.Pool // of *lineprotocol.Decoder
 }
 
 var _ http.Handler = (*Server)(nil)
@@ -57,6 +60,11 @@ func New(config Config, ports Ports) (*Server, error) {
 		bodyBytes: semaphore.NewWeighted(config.BodyBytesInFlightMax),
 		ids:       newRequestIDs(),
 	}
+	groups, err := lineprotocol.NewCache(seriescache.Config{})
+	if err != nil {
+		return nil, err
+	}
+	s.lineDecoders.New = func() any { return lineprotocol.NewDecoder(groups) }
 	s.writes.New = func() any { return &writeScratch{decoder: samplejson.NewDecoder(cache)} }
 	s.route()
 	return s, nil

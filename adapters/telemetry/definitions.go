@@ -7,13 +7,14 @@ type Metric string
 
 // Counters: only ever grow.
 const (
-	HTTPRequests      Metric = "raftmetrics_http_requests_total"
-	HTTPResponseBytes Metric = "raftmetrics_http_response_bytes_total"
-	SamplesRecorded   Metric = "raftmetrics_samples_recorded_total"
-	CommandsProposed  Metric = "raftmetrics_replication_commands_proposed_total"
-	EntriesCommitted  Metric = "raftmetrics_replication_entries_committed_total"
-	LogBytesWritten   Metric = "raftmetrics_replication_log_bytes_written_total"
-	StorageFlushes    Metric = "raftmetrics_storage_flushes_total"
+	HTTPRequests        Metric = "raftmetrics_http_requests_total"
+	HTTPResponseBytes   Metric = "raftmetrics_http_response_bytes_total"
+	SamplesRecorded     Metric = "raftmetrics_samples_recorded_total"
+	StringFieldsSkipped Metric = "raftmetrics_string_fields_skipped_total"
+	CommandsProposed    Metric = "raftmetrics_replication_commands_proposed_total"
+	EntriesCommitted    Metric = "raftmetrics_replication_entries_committed_total"
+	LogBytesWritten     Metric = "raftmetrics_replication_log_bytes_written_total"
+	StorageFlushes      Metric = "raftmetrics_storage_flushes_total"
 
 	TransportSentBytes     Metric = "raftmetrics_transport_sent_bytes_total"
 	TransportSentMessages  Metric = "raftmetrics_transport_sent_messages_total"
@@ -70,13 +71,14 @@ var (
 
 // definitions is every metric of the node, but for those of Go, the process and the shards.
 var definitions = map[Metric]definition{
-	HTTPRequests:      {counter, "Requests answered, by method, route and status.", []string{"method", "route", "status"}, nil},
-	HTTPResponseBytes: {counter, "Bytes of response bodies sent, by route.", []string{"route"}, nil},
-	SamplesRecorded:   {counter, "Samples that writes through this node stored.", nil, nil},
-	CommandsProposed:  {counter, "Commands that this node proposed to its shards.", nil, nil},
-	EntriesCommitted:  {counter, "Raft entries that this node saw committed.", nil, nil},
-	LogBytesWritten:   {counter, "Bytes written to the Raft log store.", nil, nil},
-	StorageFlushes:    {counter, "Flushes of memtables to shard files, by result.", []string{"result"}, nil},
+	HTTPRequests:        {counter, "Requests answered, by method, route and status.", []string{"method", "route", "status"}, nil},
+	HTTPResponseBytes:   {counter, "Bytes of response bodies sent, by route.", []string{"route"}, nil},
+	SamplesRecorded:     {counter, "Samples that writes through this node stored.", nil, nil},
+	StringFieldsSkipped: {counter, "String fields of line protocol that were left out, because samples are numbers.", nil, nil},
+	CommandsProposed:    {counter, "Commands that this node proposed to its shards.", nil, nil},
+	EntriesCommitted:    {counter, "Raft entries that this node saw committed.", nil, nil},
+	LogBytesWritten:     {counter, "Bytes written to the Raft log store.", nil, nil},
+	StorageFlushes:      {counter, "Flushes of memtables to shard files, by result.", []string{"result"}, nil},
 
 	TransportSentBytes:     {counter, "Bytes of Raft messages sent, by peer.", []string{"peer"}, nil},
 	TransportSentMessages:  {counter, "Raft messages sent, by peer.", []string{"peer"}, nil},

@@ -22,6 +22,7 @@ type Telemetry struct {
 	durations *prometheus.HistogramVec
 	bytesSent *prometheus.CounterVec
 	samples   prometheus.Counter
+	strings   prometheus.Counter
 	mu        struct {
 		sync.Mutex
 		counters   map[Metric]*prometheus.CounterVec
@@ -44,6 +45,7 @@ func New(version string) *Telemetry {
 	t.bytesSent = t.counterVec(HTTPResponseBytes)
 	t.durations = t.histogramVec(HTTPRequestSeconds)
 	t.samples = t.Counter(SamplesRecorded)
+	t.strings = t.Counter(StringFieldsSkipped)
 	return t
 }
 
@@ -62,6 +64,9 @@ func (t *Telemetry) RequestDone(method, route string, status int, bytesSent int6
 
 // SamplesRecorded counts samples that a write stored.
 func (t *Telemetry) SamplesRecorded(samples int) { t.samples.Add(float64(samples)) }
+
+// StringFieldsSkipped counts string fields that a write in line protocol left out.
+func (t *Telemetry) StringFieldsSkipped(fields int) { t.strings.Add(float64(fields)) }
 
 // Counter returns the counter m with the values of its labels, in the order of its definition. It panics when
 // the table has no such counter or other labels: that is a defect of the program. Keep what it returns.

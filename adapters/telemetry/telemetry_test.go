@@ -39,6 +39,7 @@ func TestTelemetryShowsWhatIsFed(t *testing.T) {
 	tel.RequestDone("GET", "/aggregate", 200, 8, 300*time.Millisecond)
 	tel.RequestDone("GET", "none", 404, 8, time.Millisecond)
 	tel.SamplesRecorded(1000)
+	tel.StringFieldsSkipped(3)
 	tel.Counter(StorageFlushes, "ok").Inc()
 	tel.Histogram(LogSyncSeconds).Observe(0.0003)
 	tel.Watch(MemtableBytes, func() float64 { return 17 })

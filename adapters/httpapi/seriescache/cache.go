@@ -28,27 +28,37 @@ type Config struct {
 	BytesMax   int64 // estimated bytes held at most
 }
 
-// Cache maps spellings to series. Each of its shards keeps two generations: a new entry goes to the
+// Cache maps spellings to series.
+type Cache = Of[metric.Series]
+
+// Of maps spellings to values of type V. Each of its shards keeps two generations: a new entry goes to the
 // young one; when that holds half of what the shard may, it becomes the old one and the previous old one
 // is dropped; an entry found in the old one moves to the young one. So what is in use stays, at no cost
 // for a hit but a read lock. It is safe for concurrent use.
-type Cache struct {
+type Of[V any] struct {
 	seed            maphash.Seed
 	entriesYoungMax int
 	bytesYoungMax   int64
-	shards          [shardCount]cacheShard
+	bytesOf         func(V) int
+	shards          [shardCount]cacheShard[V]
 }
 
-type cacheShard struct {
+type cacheShard[V any] struct {
 	mu struct {
 		sync.RWMutex
-		young, old map[string]metric.Series
+		young, old map[string]V
 		youngBytes int64
 	}
 }
 
-// New returns an empty cache. Bounds too small to give every shard room are refused.
+// New returns an empty cache of series. Bounds too small to give every shard room are refused.
 func New(config Config) (*Cache, error) {
+	return NewOf(config, func(series metric.Series) int { return 2 * len(series.Key()) })
+}
+
+// NewOf returns an empty cache of values that take bytesOf them, beside the spelling and what every
+// entry takes.
+func NewOf[V any](config Config, bytesOf func(V) int) (*Of[V], error) {
 	if config.EntriesMax == 0 {
 		config.EntriesMax = EntriesMaxDefault
 	}
@@ -58,54 +68,64 @@ func New(config Config) (*Cache, error) {
 	if config.EntriesMax < 2*shardCount || config.BytesMax < 2*shardCount*entryOverheadBytes {
 		return nil, errors.New("series cache: bounds leave no room for an entry in each shard")
 	}
-	return &Cache{
+	return &Of[V]{
+		bytesOf:         bytesOf,
 		seed:            maphash.MakeSeed(),
 		entriesYoungMax: config.EntriesMax / (2 * shardCount),
 		bytesYoungMax:   config.BytesMax / (2 * shardCount),
 	}, nil
 }
 
-// Get returns the series that Put recorded for spelling. It does not keep spelling.
-func (c *Cache) Get(spelling []byte) (metric.Series, bool) {
+// Get returns the value that Put recorded for spelling. It does not keep spelling.
+func (c *Of[V]) Get(spelling []byte) (V, bool) {
 	s := c.shard(spelling)
 	s.mu.RLock()
-	series, ok := s.mu.young[string(spelling)]
+	value, ok := s.mu.young[string(spelling)]
 	var promote bool
 	if !ok {
-		series, promote = s.mu.old[string(spelling)]
+		value, promote = s.mu.old[string(spelling)]
 	}
 	s.mu.RUnlock()
 	if promote {
-		c.put(s, spelling, series)
+		c.put(s, spelling, value, false)
 	}
-	return series, ok || promote
+	return value, ok || promote
 }
 
-// Put records that spelling stands for series. It copies spelling. A spelling too long for a shard is
-// not recorded.
-func (c *Cache) Put(spelling []byte, series metric.Series) {
-	c.put(c.shard(spelling), spelling, series)
-}
+// Put records that spelling stands for value, unless it stands for one already. It copies spelling. What
+// is too large for a shard is not recorded.
+func (c *Of[V]) Put(spelling []byte, value V) { c.put(c.shard(spelling), spelling, value, false) }
 
-func (c *Cache) put(s *cacheShard, spelling []byte, series metric.Series) {
-	cost := int64(len(spelling) + 2*len(series.Key()) + entryOverheadBytes)
+// Replace is Put that puts value in the place of another.
+func (c *Of[V]) Replace(spelling []byte, value V) { c.put(c.shard(spelling), spelling, value, true) }
+
+func (c *Of[V]) put(s *cacheShard[V], spelling []byte, value V, replace bool) {
+	cost := c.cost(spelling, value)
 	if cost > c.bytesYoungMax {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.mu.young[string(spelling)]; ok {
-		return
+	if present, ok := s.mu.young[string(spelling)]; ok {
+		if !replace {
+			return
+		}
+		delete(s.mu.young, string(spelling))
+		s.mu.youngBytes -= c.cost(spelling, present)
 	}
 	if s.mu.young == nil || len(s.mu.young) >= c.entriesYoungMax || s.mu.youngBytes+cost > c.bytesYoungMax {
-		s.mu.old, s.mu.young, s.mu.youngBytes = s.mu.young, make(map[string]metric.Series), 0
+		s.mu.old, s.mu.young, s.mu.youngBytes = s.mu.young, make(map[string]V), 0
 	}
-	s.mu.young[string(spelling)] = series
+	s.mu.young[string(spelling)] = value
 	s.mu.youngBytes += cost
 }
 
+func (c *Of[V]) cost(spelling []byte, value V) int64 {
+	return int64(len(spelling) + c.bytesOf(value) + entryOverheadBytes)
+}
+
 // Len returns the number of entries held; one in both generations of a shard counts twice.
-func (c *Cache) Len() int {
+func (c *Of[V]) Len() int {
 	n := 0
 	for i := range c.shards {
 		s := &c.shards[i]
@@ -116,6 +136,6 @@ func (c *Cache) Len() int {
 	return n
 }
 
-func (c *Cache) shard(spelling []byte) *cacheShard {
+func (c *Of[V]) shard(spelling []byte) *cacheShard[V] {
 	return &c.shards[maphash.Bytes(c.seed, spelling)%shardCount]
 }

@@ -1,0 +1,54 @@
+package lineprotocol
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+
+	"github.com/raftmetrics/raftmetrics/adapters/httpapi/seriescache"
+)
+
+const benchSamples = 10_000
+
+var benchFields = [...]string{
+	"usage_user", "usage_system", "usage_idle", "usage_nice", "usage_iowait",
+	"usage_irq", "usage_softirq", "usage_steal", "usage_guest", "usage_guest_nice",
+}
+
+// benchBody is a batch of samples of 1,000 series, two decimals, with so many fields a line.
+func benchBody(fields int) []byte {
+	var b bytes.Buffer
+	for line := range benchSamples / fields {
+		fmt.Fprintf(&b, "cpu,host=host_%d,region=eu-west-1", line%100)
+		for f := range fields {
+			separator := byte(',')
+			if f == 0 {
+				separator = ' '
+			}
+			fmt.Fprintf(&b, "%c%s=%d.%02d", separator, benchFields[(line/100+f)%len(benchFields)], line%100, (line+f)%97)
+		}
+		fmt.Fprintf(&b, " 17225136%02d000000000\n", line%60)
+	}
+	return b.Bytes()
+}
+
+func BenchmarkDecode(b *testing.B) {
+	for _, fields := range []int{1, 10} {
+		b.Run(fmt.Sprintf("fields=%d", fields), func(b *testing.B) {
+			cache, err := NewCache(seriescache.Config{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			body, d := benchBody(fields), NewDecoder(cache)
+			b.SetBytes(int64(len(body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				d.Reset()
+				if _, _, err := d.Decode(bytes.NewReader(body), Options{}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchSamples, "ns/sample")
+		})
+	}
+}
