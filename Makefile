@@ -36,8 +36,16 @@ demo: build ## load real cloud metrics into a temporary node and print aggregate
 	$(GO) run ./tests/demo
 
 .PHONY: bench
-bench: build ## measure writes: one by one, in batches over HTTP, in batches into the use case
+bench: build ## measure one node and three: writes one by one and in batches, loads, questions, starts
 	$(GO) run ./tests/bench
+
+PEER = bin/victoria-metrics
+$(PEER):
+	GOBIN=$(CURDIR)/bin $(GO) install github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics@v1.150.0
+
+.PHONY: bench-peers
+bench-peers: build $(PEER) ## load and ask VictoriaMetrics the same in the same run, and print the ratios
+	$(GO) run ./tests/bench -only engine -peer $(PEER) -loads 5
 
 .PHONY: lint
 lint: ## run golangci-lint over everything

@@ -34,19 +34,36 @@ func measureCluster(ctx context.Context, o options, folder string, out io.Writer
 		if err := clusterSingles(ctx, f, o.seconds, out); err != nil {
 			return err
 		}
-		return clusterBatches(ctx, f, min(o.samples, clusterSamplesMax), out)
+		return clusterBatches(ctx, f, min(o.samples(), clusterSamplesMax), out)
 	})
 }
 
 // withCluster runs measure with a cluster that is whole.
 func withCluster(ctx context.Context, o options, folder string, shards int, measure func(*fleet.Fleet) error) (err error) {
-	f, err := fleet.New(ctx, fleet.Options{Binary: o.binary, Folder: folder, Workers: 2, Environment: []string{fmt.Sprintf("SHARDS=%d", shards), "LOG_LEVEL=warn"}})
+	f, err := startFleet(ctx, o, folder, shards)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
+	return measure(f)
+}
+
+// startFleet starts a cluster and returns when it is whole.
+func startFleet(ctx context.Context, o options, folder string, shards int) (_ *fleet.Fleet, err error) {
+	f, err := fleet.New(ctx, fleet.Options{
+		Binary: o.binary, Folder: folder, Workers: 2, Direct: true,
+		Environment: []string{fmt.Sprintf("SHARDS=%d", shards), "LOG_LEVEL=warn"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}()
 	if err := f.Start(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	if err := fleet.Await(ctx, time.Minute, func(ctx context.Context) error {
 		v, err := f.Nodes[0].View(ctx)
@@ -55,13 +72,10 @@ func withCluster(ctx context.Context, o options, folder string, shards int, meas
 		}
 		return v.Whole(3, 0)
 	}); err != nil {
-		return err
+		return nil, err
 	}
 	// Leaders move to the workers once they have led for ten seconds.
-	if err := fleet.Pause(ctx, 12*time.Second); err != nil {
-		return err
-	}
-	return measure(f)
+	return f, fleet.Pause(ctx, 12*time.Second)
 }
 
 // cpuOfAll is the processor time that all nodes have used.

@@ -9,11 +9,10 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -97,7 +96,7 @@ func measureJSON(ctx context.Context, o options, folder string, out io.Writer) e
 		return err
 	}
 	defer server.Kill()
-	batches := o.samples / batchSamples / batchClients
+	batches := o.samples() / batchSamples / batchClients
 	samples := batches * batchSamples * batchClients
 	began := time.Now()
 	latencies, err := load(ctx, server, 0, batches)
@@ -108,7 +107,7 @@ func measureJSON(ctx context.Context, o options, folder string, out io.Writer) e
 	if err := checkCount(ctx, server, samples); err != nil {
 		return err
 	}
-	peak, err := peakRSS(server.PID())
+	_, peak, err := node.MemoryOf(server.PID())
 	if err != nil {
 		return err
 	}
@@ -179,20 +178,32 @@ func restarts(ctx context.Context, o options, folder string, batches int) (after
 	return afterStop, afterKill, checkCount(ctx, again, (batches+batches/10)*batchSamples*batchClients)
 }
 
-// diskBytes returns how much the files in folder take.
+// diskBytes returns how much space the files in folder take up.
 func diskBytes(folder string) (total int64, err error) {
 	err = filepath.WalkDir(folder, func(_ string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // servers remove files while this looks
+		}
 		if err != nil || entry.IsDir() {
 			return err
 		}
 		info, err := entry.Info()
-		if err == nil {
-			total += info.Size()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		if stat, is := info.Sys().(*syscall.Stat_t); is {
+			total += stat.Blocks * blockBytes
+		}
+		return nil
 	})
 	return total, err
 }
+
+// blockBytes is the unit of the space that the kernel tells.
+const blockBytes = 512
 
 // checkCount makes sure that what was measured is what was stored.
 func checkCount(ctx context.Context, server *node.Process, want int) error {
@@ -210,19 +221,4 @@ func checkCount(ctx context.Context, server *node.Process, want int) error {
 		return fmt.Errorf("%d samples are stored, want %d", total, want)
 	}
 	return nil
-}
-
-// peakRSS returns the most resident memory that a process had, in bytes (Linux only).
-func peakRSS(pid int) (int64, error) {
-	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(content)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
-			return kib << 10, err
-		}
-	}
-	return 0, errors.New("no VmHWM in the process's status")
 }

@@ -14,32 +14,73 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"github.com/raftmetrics/raftmetrics/tests/bench/workload"
 )
 
 type options struct {
 	binary  string
+	peer    string
 	seconds time.Duration
-	samples int
+	hosts   int
+	times   int
+	seed    uint64
+	rounds  int
+	loads   int
+	json    bool
+	systems string
+	ask     string
 	only    string
 	cpu     string
 }
 
+// samplesMax keeps a mistaken number from filling the disk.
+const samplesMax = 1_000_000_000
+
 func main() {
 	var o options
 	flag.StringVar(&o.binary, "binary", "bin/raftmetrics", "the server to measure")
+	flag.StringVar(&o.peer, "peer", "", "VictoriaMetrics' binary: the part engine measures it too")
 	flag.DurationVar(&o.seconds, "duration", 5*time.Second, "how long each measurement of single writes lasts")
-	flag.IntVar(&o.samples, "samples", 10_000_000, "samples of each measurement of batches")
-	flag.StringVar(&o.only, "only", "", "run only this part: single, json, record or cluster")
+	flag.IntVar(&o.hosts, "hosts", 100, "hosts of the load, each with 10 metrics")
+	flag.IntVar(&o.times, "samples", 10_000, "samples of each series; hosts x 10 x samples are also those of the other parts' batches")
+	flag.Uint64Var(&o.seed, "seed", 1, "seed of the load's values")
+	flag.IntVar(&o.rounds, "rounds", 5, "rounds of each question, of which the median counts")
+	flag.IntVar(&o.loads, "loads", 1, "fresh loads of each system, of which the median counts")
+	flag.BoolVar(&o.json, "json", false, "load RaftMetrics with JSON instead of line protocol")
+	flag.StringVar(&o.systems, "systems", "", "systems of the part engine, of one,peer,three; empty: all there are")
+	flag.StringVar(&o.ask, "ask", "", "questions of the part engine, such as Q1,Q5, or none; empty: all")
+	flag.StringVar(&o.only, "only", "", "run only this part: single, json, record, cluster or engine")
 	flag.StringVar(&o.cpu, "cpuprofile", "", "file for a CPU profile of the part record")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, o, os.Stdout)
+	err := o.check()
+	if err == nil {
+		err = run(ctx, o, os.Stdout)
+	}
 	stop()
 	if err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
+
+func (o options) check() error {
+	if o.hosts < 1 || o.times < 1 || o.rounds < 1 || o.loads < 1 {
+		return errors.New("-hosts, -samples, -rounds and -loads must be at least 1")
+	}
+	if samples := o.shape().Samples(); samples > samplesMax {
+		return fmt.Errorf("%d hosts x 10 x %d are %d samples; expected at most %d", o.hosts, o.times, samples, samplesMax)
+	}
+	return nil
+}
+
+func (o options) shape() workload.Shape {
+	return workload.Shape{Hosts: o.hosts, Times: o.times, Seed: o.seed}
+}
+
+// samples returns how many samples batches have altogether.
+func (o options) samples() int { return o.shape().Samples() }
 
 // run runs each part in a fresh data directory.
 func run(ctx context.Context, o options, out io.Writer) error {
@@ -51,6 +92,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		{"json", measureJSON},
 		{"record", measureRecord},
 		{"cluster", measureCluster},
+		{"engine", measureEngine},
 	} {
 		if o.only != "" && o.only != part.name {
 			continue

@@ -51,7 +51,7 @@ func measureRecord(ctx context.Context, o options, folder string, out io.Writer)
 		defer pprof.StopCPUProfile()
 	}
 	cpu, began := processCPU(), time.Now()
-	batches := o.samples / batchSamples / batchClients
+	batches := o.samples() / batchSamples / batchClients
 	latencies, err := record(ctx, n.Recorder(), batches)
 	if err != nil {
 		return err
@@ -62,7 +62,7 @@ func measureRecord(ctx context.Context, o options, folder string, out io.Writer)
 	if err := checkCount(ctx, &node.Process{URL: "http://" + n.Addr().String()}, samples); err != nil {
 		return err
 	}
-	peak, err := peakRSS(os.Getpid())
+	_, peak, err := node.MemoryOf(os.Getpid())
 	_, _ = fmt.Fprintf(out, "\t%d\t%.0f\t%.2f\t%d\t%v\t\n", samples, float64(samples)/elapsed.Seconds(),
 		cpu.Seconds()/float64(samples)*1e6, peak>>20, median(latencies))
 	return err

@@ -39,6 +39,11 @@ func NewClient(url string, connections int) *Client {
 	}}
 }
 
+// WithTimeout returns a client with the same connections whose requests may take so long.
+func (c *Client) WithTimeout(most time.Duration) *Client {
+	return &Client{url: c.url, http: &http.Client{Timeout: most, Transport: c.http.Transport}}
+}
+
 // Close closes the idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 

@@ -5,9 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"time"
 )
 
 // owner returns which of the processes holds the connection whose local end is source: the kernel's
@@ -43,31 +41,6 @@ func owner(source *net.TCPAddr, processes map[int]string) string {
 		}
 	}
 	return ""
-}
-
-// ticksASecond is the unit of the processor times that the kernel tells.
-const ticksASecond = 100
-
-// cpuOf returns the processor time that a running process has used.
-func cpuOf(pid int) time.Duration {
-	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0
-	}
-	_, rest, _ := strings.Cut(string(content), ") ") // the name before it may hold spaces
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return 0
-	}
-	var ticks int64
-	for _, f := range fields[11:13] { // user and system time
-		n, err := strconv.ParseInt(f, 10, 64)
-		if err != nil {
-			return 0
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * time.Second / ticksASecond
 }
 
 // portFirst and portAfter bound the ports that nodes get: below those that the kernel gives to outgoing
