@@ -23,10 +23,14 @@ type AppliedState struct {
 }
 
 // Columns are samples of one shard in log order, as parallel columns of equal length. Series[i] is
-// an index into Keys. Whoever receives Columns must not keep or change the slices or the strings'
-// backing memory beyond the call (copy a key before keeping it).
+// an index into Keys. Samples of one series mostly stand side by side. Whoever receives Columns must not
+// keep or change the slices or the strings' backing memory beyond the call (copy a key before keeping it).
 type Columns struct {
-	Keys       []string  // canonical series keys, each once
+	Keys []string // canonical series keys, each once; "" for a series that Numbers tells
+	// Numbers, unless nil, holds for each of Keys one more than the number that the shard gave the series
+	// when it was defined, or 0 for a series told by its key. A number that is told belongs to a series
+	// that was defined earlier in the log, see SeriesNumberer.
+	Numbers    []uint32
 	Series     []uint32  // per sample: index into Keys
 	Timestamps []int64   // per sample: metric.Timestamp
 	Values     []float64 // per sample: finite
@@ -74,11 +78,26 @@ type RunMerger interface {
 // SampleAppender is the write side of a shard's storage.
 type SampleAppender interface {
 	// Append adds samples, visible to queries on return, durable with a later Cut and Flush. Calls
-	// for one shard are serial. It defines series it has not seen, with ids in order of appearance.
+	// for one shard are serial. It defines series it has not seen, with numbers in order of appearance. A
+	// number that was never given means that this replica's series are not those of the others: Corrupt.
 	// When that would exceed the series limit it returns an error of kind Unprocessable with code
 	// series_limit and changes nothing; equal content gives an equal verdict on every replica. Any
 	// other error means that the shard's storage is broken.
 	Append(ctx context.Context, id shard.ID, columns Columns) error
+}
+
+// SeriesNumberer tells the numbers that shards have given their series, see Columns. A series has the
+// same number on every replica, for good: it is defined where it first stands in the log. So what one
+// replica knows because it applied it may be told in any later proposal, to any leader: an entry behind a
+// committed one finds the same definitions everywhere.
+type SeriesNumberer interface {
+	// SeriesEra names, at once, what holds the shard's series on this node: numbers told in an era are
+	// right as long as it lasts. Eras are unique in a process; 0 while the shard is not open here.
+	SeriesEra(id shard.ID) uint32
+	// NumberSeries sets each of numbers to one more than the number of the series with the key at its
+	// place in keys, or to 0 where the shard has not applied it here; numbers is as long as keys. It
+	// returns the era that the numbers belong to.
+	NumberSeries(id shard.ID, keys []string, numbers []uint32) (era uint32)
 }
 
 // StateCutter freezes a shard's recent samples so that they can be made durable together with the

@@ -20,6 +20,7 @@ type Store interface {
 	outbound.SnapshotMaker
 	outbound.SnapshotInstaller
 	outbound.ShardRemover
+	outbound.SeriesNumberer
 }
 
 // Options are what a case asks of the adapter's configuration.
@@ -71,6 +72,7 @@ func Run(t *testing.T, f Factory) {
 		{"Cuts merge", testCutsMerge},
 		{"Shards are apart", testShards},
 		{"Series limit", testSeriesLimit},
+		{"Series by number", testNumbers},
 		{"Large flushes", testLarge},
 		{"Gate admits small writes", testGate},
 		{"Canceled context", testCancel},

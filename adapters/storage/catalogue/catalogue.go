@@ -68,45 +68,66 @@ func New(seriesMax int) *Catalogue {
 // Plan is what Define would do with some keys: prepared without changing the catalogue.
 type Plan struct {
 	ids     []SeriesID
+	unknown []int // indexes in ids of the series that are to be created
 	created []metric.Series
 }
 
-// Prepare numbers keys, each of which stands once, without changing the catalogue. It keeps nothing of
-// keys' memory. It returns an error of kind Unprocessable with code series_limit when the new ones
-// exceed the limit, and a fault.Invalid for a key that is not canonical. scratch, which may be nil, is
-// a plan that is no longer needed.
-func (c *Catalogue) Prepare(keys []string, scratch *Plan) (*Plan, error) {
+// errNumber means that a series was told by a number that no series has here.
+var errNumber = fault.New(fault.Corrupt, "series_unknown", "the log names a series that this replica does not have")
+
+// Prepare numbers keys, each of which stands once, without changing the catalogue; numbers, unless nil,
+// are those of outbound.Columns. It keeps nothing of keys' memory. It returns an error of kind
+// Unprocessable with code series_limit when the new ones exceed the limit, Corrupt for a number that no
+// series has, and a fault.Invalid for a key that is not canonical. scratch, which may be nil, is a plan
+// that is no longer needed.
+func (c *Catalogue) Prepare(keys []string, numbers []uint32, scratch *Plan) (*Plan, error) {
 	p := scratch
 	if p == nil {
 		p = &Plan{}
 	}
-	p.ids, p.created = p.ids[:0], p.created[:0]
-	unknown := 0
-	for _, key := range keys {
-		if _, ok := c.ids[key]; !ok {
-			unknown++
+	p.ids, p.unknown, p.created = p.ids[:0], p.unknown[:0], p.created[:0]
+	for i, key := range keys {
+		if numbers != nil && numbers[i] > 0 {
+			if int(numbers[i]) > len(c.entries) {
+				return nil, errNumber
+			}
+			p.ids = append(p.ids, SeriesID(numbers[i]-1))
+			continue
 		}
+		id, ok := c.ids[key]
+		if !ok {
+			p.unknown = append(p.unknown, i)
+		}
+		p.ids = append(p.ids, id)
 	}
-	if len(c.entries)+unknown > c.seriesMax {
+	if len(p.unknown) == 0 {
+		return p, nil
+	}
+	if len(c.entries)+len(p.unknown) > c.seriesMax {
 		return nil, fault.Newf(fault.Unprocessable, "series_limit",
 			"the shard would hold more than %d series; use fewer distinct tag values", c.seriesMax).
 			WithDetail("limit", c.seriesMax)
 	}
-	next := SeriesID(len(c.entries))
-	for _, key := range keys {
-		id, ok := c.ids[key]
-		if !ok {
-			series, err := metric.ParseSeriesKey(strings.Clone(key))
-			if err != nil {
-				return nil, err
-			}
-			p.created = append(p.created, series)
-			id = next
-			next++
+	for n, i := range p.unknown {
+		series, err := metric.ParseSeriesKey(strings.Clone(keys[i]))
+		if err != nil {
+			return nil, err
 		}
-		p.ids = append(p.ids, id)
+		p.created = append(p.created, series)
+		p.ids[i] = SeriesID(len(c.entries) + n)
 	}
 	return p, nil
+}
+
+// Number sets each of numbers to one more than the number of the series with the key at its place in
+// keys, or to 0.
+func (c *Catalogue) Number(keys []string, numbers []uint32) {
+	for i, key := range keys {
+		numbers[i] = 0
+		if id, ok := c.ids[key]; ok {
+			numbers[i] = uint32(id) + 1
+		}
+	}
 }
 
 // IDs returns the number of each key, in the order given to Prepare.

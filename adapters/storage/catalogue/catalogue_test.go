@@ -13,7 +13,7 @@ import (
 
 func define(t *testing.T, c *catalogue.Catalogue, keys ...string) []catalogue.SeriesID {
 	t.Helper()
-	p, err := c.Prepare(keys, nil)
+	p, err := c.Prepare(keys, nil, nil)
 	if err != nil {
 		t.Fatalf("Prepare(%q): %v", keys, err)
 	}
@@ -81,18 +81,42 @@ func TestKeysAreCopied(t *testing.T) {
 func TestPrepareChangesNothing(t *testing.T) {
 	c := catalogue.New(2)
 	define(t, c, "a")
-	_, err := c.Prepare([]string{"a", "b", "c"}, nil)
+	_, err := c.Prepare([]string{"a", "b", "c"}, nil, nil)
 	if f := fault.From(err); f.Kind() != fault.Unprocessable || f.Code() != "series_limit" {
 		t.Errorf("Prepare over the limit: %v", err)
 	}
-	if _, err := c.Prepare([]string{"a{"}, nil); fault.KindOf(err) != fault.Invalid {
+	if _, err := c.Prepare([]string{"a{"}, nil, nil); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("Prepare of a bad key: %v", err)
 	}
-	if _, err := c.Prepare([]string{"b"}, nil); err != nil || c.Len() != 1 {
+	if _, err := c.Prepare([]string{"b"}, nil, nil); err != nil || c.Len() != 1 {
 		t.Errorf("Prepare defined something: %d series, %v", c.Len(), err)
 	}
 	if ids := define(t, c, "a", "c"); ids[1] != 1 || c.Len() != 2 {
 		t.Errorf("ids=%v of %d series, want 1 of 2", ids, c.Len())
+	}
+}
+
+func TestNumbersStandForKeys(t *testing.T) {
+	c := catalogue.New(4)
+	define(t, c, "a", "b", "c")
+	numbers := []uint32{9, 9, 9}
+	c.Number([]string{"c", "d", "a"}, numbers)
+	if !slices.Equal(numbers, []uint32{3, 0, 1}) {
+		t.Fatalf("numbers=%d, want 3 0 1", numbers)
+	}
+	p, err := c.Prepare([]string{"", "d", ""}, numbers, nil)
+	if err != nil || !slices.Equal(p.IDs(), []catalogue.SeriesID{2, 3, 0}) {
+		t.Fatalf("Prepare=%v, %v, want 2 3 0", p.IDs(), err)
+	}
+	c.Define(p)
+	if s, _ := c.Series().At(3); c.Len() != 4 || s.Key() != "d" {
+		t.Errorf("%d series, the last %s, want 4 with d", c.Len(), s.Key())
+	}
+	if _, err := c.Prepare([]string{""}, []uint32{5}, p); fault.KindOf(err) != fault.Corrupt {
+		t.Errorf("Prepare of a number that was never given: %v", err)
+	}
+	if _, err := c.Prepare([]string{"", "e"}, []uint32{1, 0}, p); fault.KindOf(err) != fault.Unprocessable {
+		t.Errorf("Prepare over the limit: %v", err)
 	}
 }
 

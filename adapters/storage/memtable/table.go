@@ -32,6 +32,7 @@ type Table struct {
 	activeBytes    atomic.Int64
 	sealedBytes    atomic.Int64
 	catalogueBytes atomic.Int64
+	era            uint32 // see Era
 
 	mu struct {
 		sync.RWMutex
@@ -52,7 +53,7 @@ type Table struct {
 // New returns an empty table whose active generation follows durable and which takes up to
 // seriesMax series (0: metric.SeriesPerShardMax).
 func New(durable uint64, seriesMax int) *Table {
-	t := &Table{}
+	t := &Table{era: eras.Add(1)}
 	t.mu.catalogue = catalogue.New(seriesMax)
 	t.mu.active = newGeneration(durable + 1)
 	t.mu.durable, t.mu.cut = durable, durable
@@ -63,7 +64,7 @@ func New(durable uint64, seriesMax int) *Table {
 // contract of outbound.SampleAppender, nothing has changed.
 func (t *Table) Append(columns outbound.Columns) error {
 	// Only this goroutine writes the catalogue, so that it may read it without the lock.
-	plan, err := t.mu.catalogue.Prepare(columns.Keys, t.scratch.plan)
+	plan, err := t.mu.catalogue.Prepare(columns.Keys, columns.Numbers, t.scratch.plan)
 	if err != nil {
 		return err
 	}
@@ -170,7 +171,7 @@ func (t *Table) observeLocked(ids []catalogue.SeriesID) {
 
 // Define adds series before the first Append, in the order of their ids, when a shard is opened.
 func (t *Table) Define(keys []string) error {
-	plan, err := t.mu.catalogue.Prepare(keys, nil)
+	plan, err := t.mu.catalogue.Prepare(keys, nil, nil)
 	if err != nil {
 		return err
 	}
