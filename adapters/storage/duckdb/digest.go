@@ -91,8 +91,8 @@ func (d *digester) run(ctx context.Context) error {
 // stretches divides the file's series so that each part has few rows, or one series.
 func (d *digester) stretches(ctx context.Context) ([]stretch, error) {
 	var all []stretch
-	text := "SELECT metric_id, series_id, count(*) FROM " + d.replica.catalog +
-		".samples WHERE gen <= $1 GROUP BY metric_id, series_id ORDER BY metric_id, series_id"
+	text := "SELECT metric_id, series_id, count(*) FROM " + samplesOf(d.replica.catalog) +
+		" WHERE gen <= $1 GROUP BY metric_id, series_id ORDER BY metric_id, series_id"
 	err := d.query(ctx, text, []any{int64(d.pinned.Durable())}, func(chunk engine.Chunk) error {
 		metrics, series, counts := chunk.Int64s(0), chunk.Int64s(1), chunk.Int64s(2)
 		for row, metric := range metrics {
@@ -110,8 +110,8 @@ func (d *digester) stretches(ctx context.Context) ([]stretch, error) {
 
 // read adds a stretch's rows from one time to another, both included, in halves where they are many.
 func (d *digester) read(ctx context.Context, s stretch, from, to int64) error {
-	where := " FROM " + d.replica.catalog + ".samples WHERE metric_id = $1 AND series_id >= $2 AND series_id <= $3" +
-		" AND ts >= $4 AND ts <= $5 AND gen <= $6"
+	where := " FROM " + samplesOf(d.replica.catalog) + " WHERE metric_id = $1 AND series_id >= $2 AND series_id <= $3" +
+		" AND ts >= $4 AND until >= $4 AND ts <= $5 AND since <= $5 AND gen <= $6"
 	args := []any{s.metric, s.first, s.last, from, to, int64(d.pinned.Durable())}
 	if s.rows > digestRowsMax {
 		count, least, greatest, err := d.extent(ctx, where, args)
@@ -126,7 +126,7 @@ func (d *digester) read(ctx context.Context, s stretch, from, to int64) error {
 			return d.read(ctx, s, middle+1, greatest)
 		}
 	}
-	return d.query(ctx, "SELECT series_id, ts, value"+where+" ORDER BY series_id, ts, gen, rowid", args, func(chunk engine.Chunk) error {
+	return d.query(ctx, "SELECT series_id, ts, value"+where+" ORDER BY series_id, ts, gen, place", args, func(chunk engine.Chunk) error {
 		series, times, values := chunk.Int64s(0), chunk.Int64s(1), chunk.Float64s(2)
 		for row, id := range series {
 			d.row(catalogue.SeriesID(id), memtable.Point{At: times[row], Value: values[row]})

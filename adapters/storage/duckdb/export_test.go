@@ -18,13 +18,15 @@ func (o Options) WithFault(fault func(statement string) string) Options {
 // ReopeningsMax is how often DuckDB is started anew before its error stays.
 const ReopeningsMax = reopeningsMax
 
-// Ask runs a statement in which the shard's file is called file, and hands over its rows.
+// Ask runs a statement in which the shard's file is called file and its samples file.samples(), and hands
+// over its rows.
 func (s *Store) Ask(ctx context.Context, id shard.ID, text string, use func(engine.Chunk) error) error {
 	r, err := s.replica(id)
 	if err != nil {
 		return err
 	}
 	return s.with(ctx, forQueries, func(ctx context.Context, c *engine.Conn) error {
+		text = strings.ReplaceAll(text, "file.samples()", samplesOf(r.catalog))
 		return c.Query(ctx, strings.ReplaceAll(text, "file.", r.catalog+"."), nil, use)
 	}, r)
 }

@@ -103,12 +103,13 @@ func (p *plan) number(files []source) (joined [][]int64) {
 func (p *plan) file(i int, f source, numbers [][]int64) {
 	span := p.query.Range()
 	id, _ := f.view.Metric()
-	columns, table := "value", f.replica.catalog+".samples"
+	columns, table := "value", samplesOf(f.replica.catalog)
 	if !p.query.Window().IsZero() {
 		columns += ", ts"
 	}
 	where := "metric_id = " + p.bind(int64(id)) +
-		" AND ts >= " + p.bind(int64(span.From())) + " AND ts <= " + p.bind(int64(span.To())) +
+		" AND ts >= " + p.bind(int64(span.From())) + " AND until >= " + p.bind(int64(span.From())) +
+		" AND ts <= " + p.bind(int64(span.To())) + " AND since <= " + p.bind(int64(span.To())) +
 		" AND gen <= " + p.bind(int64(f.view.Durable()))
 	switch {
 	case p.filter == filterOne:

@@ -22,7 +22,7 @@ func checkRollups(t *testing.T, s *duckdb.Store, id shard.ID) {
 	t.Helper()
 	// A window of the year 0 lifts every time above zero.
 	const lifted = "(ts + 63072000000000000)"
-	order := "{'ts': ts, 'gen': gen, 'row': rowid}"
+	order := "{'ts': ts, 'gen': gen, 'place': place}"
 	for table, width := range map[string]string{"hours": "3600000000", "minutes": "60000000"} {
 		dense := ""
 		if table == "minutes" {
@@ -30,11 +30,11 @@ func checkRollups(t *testing.T, s *duckdb.Store, id shard.ID) {
 		}
 		rolled := "SELECT metric_id, series_id, bucket, count, min, max, first_at, first, last_at, last, gen FROM file." + table
 		expected := "SELECT metric_id, series_id, " + lifted + " // " + width + " * " + width + " - 63072000000000000 AS bucket, count(*), min(value), max(value), " +
-			"min(ts), arg_min(value, " + order + "), max(ts), arg_max(value, " + order + "), gen FROM file.samples s WHERE true" + dense + " GROUP BY metric_id, series_id, bucket, gen"
+			"min(ts), arg_min(value, " + order + "), max(ts), arg_max(value, " + order + "), gen FROM file.samples() s WHERE true" + dense + " GROUP BY metric_id, series_id, bucket, gen"
 		for what, text := range map[string]string{
 			"too much":   rolled + " EXCEPT ALL " + expected,
 			"missing":    expected + " EXCEPT ALL " + rolled,
-			"wrong sums": "SELECT * FROM (SELECT series_id, bucket, gen, sum + comp AS got FROM file." + table + ") JOIN (SELECT series_id, " + lifted + " // " + width + " * " + width + " - 63072000000000000 AS bucket, gen, fsum(value) AS want, sum(abs(value)) AS size FROM file.samples GROUP BY ALL) USING (series_id, bucket, gen) WHERE isfinite(want) AND abs(got - want) > 1e-15 * size",
+			"wrong sums": "SELECT * FROM (SELECT series_id, bucket, gen, sum + comp AS got FROM file." + table + ") JOIN (SELECT series_id, " + lifted + " // " + width + " * " + width + " - 63072000000000000 AS bucket, gen, fsum(value) AS want, sum(abs(value)) AS size FROM file.samples() GROUP BY ALL) USING (series_id, bucket, gen) WHERE isfinite(want) AND abs(got - want) > 1e-15 * size",
 		} {
 			rows := 0
 			err := s.Ask(t.Context(), id, text, func(c engine.Chunk) error {
@@ -54,10 +54,10 @@ func checkRuns(t *testing.T, s *duckdb.Store, id shard.ID) {
 	t.Helper()
 	day := "86400000000"
 	wrong := "SELECT * FROM (SELECT gen, day, days, rows, min_ts, max_ts FROM file.runs) FULL JOIN (" +
-		"SELECT r.gen AS gen, r.day AS day, count(*) AS n, min(ts) AS least, max(ts) AS greatest FROM file.samples s JOIN file.runs r" +
+		"SELECT r.gen AS gen, r.day AS day, count(*) AS n, min(ts) AS least, max(ts) AS greatest FROM file.samples() s JOIN file.runs r" +
 		" ON s.gen = r.gen AND ts >= r.day * " + day + " AND ts < (r.day + r.days) * " + day + " GROUP BY ALL) USING (gen, day)" +
 		" WHERE rows IS DISTINCT FROM n OR min_ts IS DISTINCT FROM least OR max_ts IS DISTINCT FROM greatest" +
-		" UNION ALL SELECT 0, 0, 0, 0, 0, 0, a, b, 0 FROM (SELECT (SELECT count(*) FROM file.samples) AS a, (SELECT coalesce(sum(rows), 0) FROM file.runs) AS b) WHERE a != b"
+		" UNION ALL SELECT 0, 0, 0, 0, 0, 0, a, b, 0 FROM (SELECT (SELECT count(*) FROM file.samples()) AS a, (SELECT coalesce(sum(rows), 0) FROM file.runs) AS b) WHERE a != b"
 	rows := 0
 	err := s.Ask(t.Context(), id, wrong, func(c engine.Chunk) error {
 		rows += c.Rows()

@@ -12,7 +12,7 @@ import (
 // must be called.
 type runWriter struct {
 	ctx        context.Context //nolint:containedctx // lives for one flush or merge
-	samples    *engine.Appender
+	points     *engine.Appender
 	hours      *rollupWriter
 	minutes    *rollupWriter // nil without
 	generation int64
@@ -20,15 +20,15 @@ type runWriter struct {
 	current run
 	ended   []run
 
-	rows                                int
-	metricID, seriesID, at, generations []int64
-	value                               []float64
+	rows                                                       int
+	metricID, seriesID, steps, generations, since, until, unit []int64
+	value                                                      []float64
 }
 
 func newRunWriter(ctx context.Context, c *engine.Conn, catalog string, generation int64, minutes bool) (*runWriter, error) {
 	w := &runWriter{ctx: ctx, generation: generation}
 	var err error
-	if w.samples, err = c.Appender(catalog, "samples"); err != nil {
+	if w.points, err = c.Appender(catalog, "points"); err != nil {
 		return nil, err
 	}
 	w.hours, err = newRollupWriter(ctx, c, catalog, "hours", hourMicros, generation)
@@ -43,13 +43,14 @@ func newRunWriter(ctx context.Context, c *engine.Conn, catalog string, generatio
 }
 
 func (w *runWriter) next() {
-	b := w.samples.Batch()
+	b := w.points.Batch()
 	w.rows = 0
-	w.metricID, w.seriesID, w.at, w.value, w.generations = b.Int64s(0), b.Int64s(1), b.Int64s(2), b.Float64s(3), b.Int64s(4)
+	w.metricID, w.seriesID, w.steps, w.value, w.generations = b.Int64s(0), b.Int64s(1), b.Int64s(2), b.Float64s(3), b.Int64s(4)
+	w.since, w.until, w.unit = b.Int64s(5), b.Int64s(6), b.Int64s(7)
 }
 
 func (w *runWriter) flush() error {
-	err := w.samples.Append(w.ctx, w.rows)
+	err := w.points.Append(w.ctx, w.rows)
 	w.next()
 	return err
 }
@@ -84,18 +85,31 @@ func (w *runWriter) add(metricID, seriesID int64, points []memtable.Point) error
 			return err
 		}
 	}
+	return w.append(metricID, seriesID, points)
+}
+
+// append adds the samples themselves, see samplesOf.
+func (w *runWriter) append(metricID, seriesID int64, points []memtable.Point) error {
+	since := w.current.day * dayMicros
+	until, unit := since+w.current.days*dayMicros-1, unitOf(points, since)
 	for len(points) > 0 {
-		n := min(len(points), len(w.at)-w.rows)
-		at, value := w.at[w.rows:w.rows+n], w.value[w.rows:w.rows+n]
+		n := min(len(points), len(w.unit)-w.rows)
+		steps, value := w.steps[w.rows:w.rows+n], w.value[w.rows:w.rows+n]
 		for i, p := range points[:n] {
-			at[i], value[i] = p.At, p.Value
+			steps[i], value[i] = (p.At-since)/unit, p.Value
 		}
-		fill(w.metricID[w.rows:w.rows+n], metricID)
-		fill(w.seriesID[w.rows:w.rows+n], seriesID)
-		fill(w.generations[w.rows:w.rows+n], w.generation)
+		for _, same := range []struct {
+			column []int64
+			value  int64
+		}{{w.metricID, metricID}, {w.seriesID, seriesID}, {w.generations, w.generation}, {w.since, since}, {w.until, until}, {w.unit, unit}} {
+			column := same.column[w.rows : w.rows+n]
+			for i := range column {
+				column[i] = same.value
+			}
+		}
 		w.rows += n
 		points = points[n:]
-		if w.rows == len(w.at) {
+		if w.rows == len(w.unit) {
 			if err := w.flush(); err != nil {
 				return err
 			}
@@ -104,10 +118,23 @@ func (w *runWriter) add(metricID, seriesID int64, points []memtable.Point) error
 	return nil
 }
 
-func fill(column []int64, with int64) {
-	for i := range column {
-		column[i] = with
+// unitOf returns the greatest step, an hour or a part of one, of which all times since are multiples.
+func unitOf(points []memtable.Point, since int64) int64 {
+	unit := hourMicros
+	for i := 0; i < len(points) && unit > 1; i++ {
+		if rest := (points[i].At - since) % unit; rest != 0 {
+			unit = divisor(unit, rest)
+		}
 	}
+	return unit
+}
+
+// divisor returns the greatest common one (Euclid).
+func divisor(a, b int64) int64 {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
 }
 
 // finish appends what is left over and returns the runs.
@@ -122,7 +149,7 @@ func (w *runWriter) finish() ([]run, error) {
 
 // close makes what was appended part of the transaction if keep is set, else drops it.
 func (w *runWriter) close(keep bool) error {
-	err := w.samples.Close(w.ctx, keep)
+	err := w.points.Close(w.ctx, keep)
 	for _, r := range []*rollupWriter{w.hours, w.minutes} {
 		if r != nil {
 			if e := r.close(keep && err == nil); err == nil {

@@ -17,21 +17,33 @@ const attachOptions = "BLOCK_SIZE 65536, STORAGE_VERSION 'v1.5.0'"
 
 // Tables of a shard's file. Everything is BIGINT so that bound parameters need no cast, which would
 // keep zone maps from pruning; the compression makes up for it. gen is the memtable generation with
-// which a row was flushed. since is the format that brought a table.
-var tables = []struct {
-	since         int
-	name, columns string
-}{
-	{1, "meta", "format BIGINT NOT NULL, cluster VARCHAR NOT NULL, shard BIGINT NOT NULL"},
-	{1, "state", "record BLOB NOT NULL"},
-	{1, "metrics", "id BIGINT NOT NULL, name VARCHAR NOT NULL"},
-	{1, "series", "id BIGINT NOT NULL, metric_id BIGINT NOT NULL, key VARCHAR NOT NULL"},
-	{1, "samples", "metric_id BIGINT NOT NULL, series_id BIGINT NOT NULL, ts BIGINT NOT NULL, value DOUBLE NOT NULL, gen BIGINT NOT NULL"},
-	{1, "newest", "series_id BIGINT NOT NULL, ts BIGINT NOT NULL, value DOUBLE NOT NULL, gen BIGINT NOT NULL"},
-	{2, "hours", rollupColumns},
-	{2, "minutes", rollupColumns},
-	{2, "runs", "gen BIGINT NOT NULL, day BIGINT NOT NULL, days BIGINT NOT NULL, rows BIGINT NOT NULL, " +
+// which a row was flushed.
+var tables = []struct{ name, columns string }{
+	{"meta", "format BIGINT NOT NULL, cluster VARCHAR NOT NULL, shard BIGINT NOT NULL"},
+	{"state", "record BLOB NOT NULL"},
+	{"metrics", "id BIGINT NOT NULL, name VARCHAR NOT NULL"},
+	{"series", "id BIGINT NOT NULL, metric_id BIGINT NOT NULL, key VARCHAR NOT NULL"},
+	{"newest", "series_id BIGINT NOT NULL, ts BIGINT NOT NULL, value DOUBLE NOT NULL, gen BIGINT NOT NULL"},
+	{"points", "metric_id BIGINT NOT NULL, series_id BIGINT NOT NULL, t BIGINT NOT NULL, value DOUBLE NOT NULL, gen BIGINT NOT NULL, " +
+		"since BIGINT NOT NULL, until BIGINT NOT NULL, unit BIGINT NOT NULL"},
+	{"hours", rollupColumns},
+	{"minutes", rollupColumns},
+	{"runs", "gen BIGINT NOT NULL, day BIGINT NOT NULL, days BIGINT NOT NULL, rows BIGINT NOT NULL, " +
 		"min_ts BIGINT NOT NULL, max_ts BIGINT NOT NULL, minutes BIGINT NOT NULL"},
+}
+
+// tablesSince2 are the tables that format 2 brought, in place of the table samples of format 1.
+var tablesSince2 = []string{"points", "hours", "minutes", "runs"}
+
+// samplesOf is what stands after FROM to read the samples of a file: metric_id, series_id, ts, value, gen,
+// since, until and place, which tells the order of the log among samples of one gen, series and time.
+//
+// A sample's time is stored as a number of steps (unit) since its window's begin, because the compression
+// makes little of what is left: where two series meet in a block the times jump by a day, which is 37 bits
+// in microseconds and 14 in steps of 10 s. No zone map can prune by ts, so whoever wants a range of
+// time also asks for since <= its end and until >= its begin, the window's first and last instant.
+func samplesOf(catalog string) string {
+	return "(SELECT metric_id, series_id, since + unit * t AS ts, value, gen, since, until, rowid AS place FROM " + catalog + ".points)"
 }
 
 // attach makes a file's tables reachable as catalog.
@@ -97,14 +109,14 @@ func readState(ctx context.Context, c *engine.Conn, catalog string) (stateRecord
 }
 
 // rowCounts are the lengths of a file's tables, as far as a flush must know them.
-type rowCounts struct{ samples, series, metrics, newest int }
+type rowCounts struct{ series, metrics, newest int }
 
 func countRows(ctx context.Context, c *engine.Conn, catalog string) (rowCounts, error) {
 	var n rowCounts
 	for _, t := range []struct {
 		name string
 		rows *int
-	}{{"samples", &n.samples}, {"series", &n.series}, {"metrics", &n.metrics}, {"newest", &n.newest}} {
+	}{{"series", &n.series}, {"metrics", &n.metrics}, {"newest", &n.newest}} {
 		err := c.Query(ctx, "SELECT count(*) FROM "+catalog+"."+t.name, nil, func(chunk engine.Chunk) error {
 			*t.rows = int(chunk.Int64s(0)[0])
 			return nil

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
@@ -173,18 +174,15 @@ func (s *Store) readThrough(ctx context.Context, c *engine.Conn, r *replica) (st
 	if err != nil {
 		return stateRecord{}, err
 	}
-	texts := []string{
-		"SELECT count(*), bit_xor(metric_id), bit_xor(series_id), bit_xor(ts), fsum(value), bit_xor(gen) FROM " + r.catalog + ".samples",
-		"SELECT count(*), bit_xor(series_id), bit_xor(ts), fsum(value), bit_xor(gen) FROM " + r.catalog + ".newest",
-		"SELECT count(*), bit_xor(id), bit_xor(metric_id), bit_xor(hash(key)) FROM " + r.catalog + ".series",
-		"SELECT count(*), bit_xor(id), bit_xor(hash(name)) FROM " + r.catalog + ".metrics",
-	}
 	for _, t := range tables {
-		if t.since == 2 && format >= 2 {
-			texts = append(texts, "SELECT count(*), bit_xor(hash(COLUMNS(*))) FROM "+r.catalog+"."+t.name)
+		name := t.name
+		if format == 1 && slices.Contains(tablesSince2, name) {
+			if name != tablesSince2[0] {
+				continue
+			}
+			name = "samples"
 		}
-	}
-	for _, text := range texts {
+		text := "SELECT count(*), bit_xor(hash(COLUMNS(*))) FROM " + r.catalog + "." + name
 		if err := c.Query(ctx, text, nil, nil); err != nil {
 			return stateRecord{}, fmt.Errorf("read through: %w", err)
 		}
