@@ -227,6 +227,17 @@ func (c *Catalogue) CutoffOf(id SeriesID) int64 { return c.byMetric[c.entries[id
 // CutoffMax returns the latest cut-off of any metric.
 func (c *Catalogue) CutoffMax() int64 { return c.cutoffMax }
 
+// LiveMetrics returns the names of the metrics that have live series.
+func (c *Catalogue) LiveMetrics() []metric.Name {
+	names := make([]metric.Name, 0, len(c.byMetric))
+	for i := range c.byMetric {
+		if c.byMetric[i].live > 0 {
+			names = append(names, c.byMetric[i].name)
+		}
+	}
+	return names
+}
+
 // Live returns how many series of a metric have samples.
 func (c *Catalogue) Live(id MetricID) int { return c.byMetric[id].live }
 

@@ -33,7 +33,8 @@ type received struct {
 type image struct {
 	state       outbound.AppliedState
 	series      catalogue.List
-	generations []*memtable.Generation
+	retention   memtable.Retention
+	generations []*memtable.Generation // without anything that deletions forget
 }
 
 // NewDisk returns an empty disk.

@@ -18,13 +18,17 @@ import (
 //
 //	version  1 byte
 //	index, term, log time in ns  8 bytes each
-//	membership, machine  each 4 bytes of length and as many bytes
+//	membership, machine, cut-offs  each 4 bytes of length and as many bytes
 //	number of series  4 bytes, then in the order of their ids: 4 bytes of length, the key
 //	then every series that has samples: id  4 bytes, samples  4 bytes, then by time, ties in the
 //	  order of the log, each: timestamp, value  8 bytes each
 //
-// All numbers are big-endian. The manifest tells where the data ends, and that it is intact.
-const imageVersion = 1
+// All numbers are big-endian. The manifest tells where the data ends, and that it is intact. Version 1
+// had no cut-offs, which memtable.Retention encodes.
+const (
+	imageVersion            = 2
+	imageVersionNoRetention = 1
+)
 
 const pointBytes = 16
 
@@ -55,7 +59,7 @@ func (i image) encodeHead() []byte {
 	for _, n := range []uint64{i.state.Index, i.state.Term, uint64(i.state.LogTime)} {
 		b = binary.BigEndian.AppendUint64(b, n)
 	}
-	for _, blob := range [][]byte{i.state.Membership, i.state.Machine} {
+	for _, blob := range [][]byte{i.state.Membership, i.state.Machine, i.retention.Encode()} {
 		b = binary.BigEndian.AppendUint32(b, uint32(len(blob)))
 		b = append(b, blob...)
 	}
@@ -105,11 +109,18 @@ var errImage = fault.New(fault.Corrupt, "snapshot_damaged", "the snapshot's data
 // decodeImage reads what parts encoded, for a store that takes seriesMax series a shard.
 func decodeImage(b []byte, seriesMax int) (image, error) {
 	d := decoder{rest: b}
-	if d.bytes(1)[0] != imageVersion {
+	version := d.bytes(1)[0]
+	if version != imageVersion && version != imageVersionNoRetention {
 		return image{}, errImage
 	}
 	i := image{state: outbound.AppliedState{Index: d.uint64(), Term: d.uint64(), LogTime: time.Duration(d.uint64())}}
 	i.state.Membership, i.state.Machine = d.blob(), d.blob()
+	if version != imageVersionNoRetention {
+		var err error
+		if i.retention, err = memtable.DecodeRetention(d.blob()); err != nil {
+			return image{}, err
+		}
+	}
 	keys := make([]string, 0)
 	for n := d.uint32(); n > 0 && !d.short; n-- {
 		keys = append(keys, string(d.blob()))
@@ -121,6 +132,7 @@ func decodeImage(b []byte, seriesMax int) (image, error) {
 	if err := table.Define(keys); err != nil {
 		return image{}, fmt.Errorf("define series: %w", err)
 	}
+	table.RestoreRetention(i.retention)
 	for len(d.rest) > 0 && !d.short {
 		if err := d.series(table, keys); err != nil {
 			return image{}, err

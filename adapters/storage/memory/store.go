@@ -29,6 +29,9 @@ var (
 	_ outbound.LatestReader   = (*Store)(nil)
 	_ outbound.WriteGate      = (*Store)(nil)
 	_ outbound.ContentPinner  = (*Store)(nil)
+	_ outbound.SampleRemover  = (*Store)(nil)
+	_ outbound.SeriesLister   = (*Store)(nil)
+	_ outbound.RunMerger      = (*Store)(nil)
 )
 
 // Defaults and advice.
@@ -145,6 +148,7 @@ func restore(i image, seriesMax int) (*memtable.Table, error) {
 	if err := table.Define(keys); err != nil {
 		return nil, fmt.Errorf("restore series: %w", err)
 	}
+	table.RestoreRetention(i.retention)
 	for _, g := range i.generations {
 		table.Keep(g)
 	}
@@ -214,9 +218,12 @@ func (s *Store) Flush(ctx context.Context, id shard.ID) (uint64, error) {
 	if state == nil {
 		return durable, nil
 	}
-	image := image{state: *state, generations: r.flush.kept, series: s.options.Disk.load(id).series}
+	before := s.options.Disk.load(id)
+	image := image{state: *state, generations: r.flush.kept, series: before.series, retention: before.retention}
 	if len(frozen) > 0 {
-		image.generations, image.series = r.merge(frozen), frozen[len(frozen)-1].Series()
+		newest := frozen[len(frozen)-1]
+		image.series, image.retention = newest.Series(), newest.Retention()
+		image.generations = r.merge(frozen, !image.retention.Equal(before.retention))
 	}
 	s.options.Disk.store(id, image)
 	if len(frozen) > 0 {
@@ -240,10 +247,14 @@ func (r *replica) takeCut() (*outbound.AppliedState, []*memtable.Generation, uin
 	return r.mu.cut, r.table.Frozen(), r.mu.durable
 }
 
-// merge returns the kept generations with the frozen ones merged into them.
-func (r *replica) merge(frozen []*memtable.Generation) []*memtable.Generation {
+// merge returns the kept generations with the frozen ones merged into them. Where samples are forgotten
+// all become one, for that frees their memory and leaves no deletion to remember.
+func (r *replica) merge(frozen []*memtable.Generation, expired bool) []*memtable.Generation {
 	all := slices.Concat(r.flush.kept, frozen)
-	first := mergeFrom(all, len(r.flush.kept))
+	first := 0
+	if !expired && len(memtable.Tombstones(frozen)) == 0 {
+		first = mergeFrom(all, len(r.flush.kept))
+	}
 	return append(slices.Clone(all[:first]), memtable.Merge(all[first:]))
 }
 
@@ -277,13 +288,21 @@ func (s *Store) Partials(ctx context.Context, shards []shard.ID, q aggregate.Que
 
 // Latest implements outbound.LatestReader.
 func (s *Store) Latest(ctx context.Context, shards []shard.ID, name metric.Name, matchers metric.Matchers) (metric.Sample, bool, error) {
-	return memtable.LatestOf(ctx, shards, func(id shard.ID) (*memtable.Table, error) {
-		r, err := s.replica(id)
-		if err != nil {
-			return nil, err
-		}
-		return r.table, nil
-	}, name, matchers)
+	return memtable.LatestOf(ctx, shards, s.table, name, matchers)
+}
+
+// ListSeries implements outbound.SeriesLister.
+func (s *Store) ListSeries(ctx context.Context, shards []shard.ID, l metric.Listing) ([]string, error) {
+	return memtable.ListOf(ctx, shards, s.table, l)
+}
+
+// table returns an open shard's table.
+func (s *Store) table(id shard.ID) (*memtable.Table, error) {
+	r, err := s.replica(id)
+	if err != nil {
+		return nil, err
+	}
+	return r.table, nil
 }
 
 // Admit implements outbound.WriteGate. It never waits: nothing that is kept in memory makes room by

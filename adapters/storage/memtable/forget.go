@@ -195,17 +195,12 @@ func Tombstones(generations []*Generation) (all []Tombstone) {
 
 // Retain moves cut-offs by the rule of outbound.SampleRemover. Samples behind them are not read any
 // more, from now on, and refused when they come.
-func (t *Table) Retain(cutoffs metric.Cutoffs) error {
+func (t *Table) Retain(cutoffs metric.Cutoffs) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	r, err := t.mu.retention.With(cutoffs)
-	if err != nil {
-		return err
-	}
-	t.mu.retention = r
+	t.mu.retention = t.mu.retention.With(cutoffs)
 	t.mu.retentionNew = true
 	t.applyRetentionLocked()
-	return nil
 }
 
 // RestoreRetention tells the stored cut-offs when a shard is opened, beside Define and Observe.

@@ -1,6 +1,7 @@
 package memtable
 
 import (
+	"bytes"
 	"encoding/binary"
 	"slices"
 
@@ -22,6 +23,9 @@ const retentionLayersMax = 100
 // IsZero reports whether nothing is forgotten.
 func (r Retention) IsZero() bool { return len(r.layers) == 0 }
 
+// Equal reports whether r and o say the same.
+func (r Retention) Equal(o Retention) bool { return bytes.Equal(r.Encode(), o.Encode()) }
+
 // Of returns the cut-off of a metric: samples before it are forgotten.
 func (r Retention) Of(name metric.Name) metric.Timestamp {
 	at := metric.TimestampMin
@@ -31,9 +35,10 @@ func (r Retention) Of(name metric.Name) metric.Timestamp {
 	return at
 }
 
-// With returns r with c's cut-offs wherever they are later. It returns an error of kind Unprocessable
-// with code retention_limit when too many different policies would have to be remembered.
-func (r Retention) With(c metric.Cutoffs) (Retention, error) {
+// With returns r with c's cut-offs wherever they are later. Where that would be more layers than are
+// remembered, which takes as many different policies in a row, it returns r: then c counts once an
+// earlier policy is overtaken, and nothing that was forgotten comes back.
+func (r Retention) With(c metric.Cutoffs) Retention {
 	c.Rules = slices.Clone(c.Rules)
 	layers := make([]metric.Cutoffs, 0, len(r.layers)+1)
 	for _, l := range r.layers {
@@ -56,11 +61,9 @@ func (r Retention) With(c metric.Cutoffs) (Retention, error) {
 		layers = append(layers, c)
 	}
 	if len(layers) > retentionLayersMax {
-		return r, fault.Newf(fault.Unprocessable, "retention_limit",
-			"more than %d retention policies have cut-offs that no later one has reached; wait or use fewer patterns", retentionLayersMax).
-			WithDetail("limit", retentionLayersMax)
+		return r
 	}
-	return Retention{layers: layers}, nil
+	return Retention{layers: layers}
 }
 
 func samePatterns(a, b metric.Cutoffs) bool {
@@ -85,8 +88,11 @@ func extremes(c metric.Cutoffs) (low, high metric.Timestamp) {
 // All numbers are big-endian.
 const retentionVersion = 1
 
-// Encode returns r for adapters to store.
+// Encode returns r for adapters to store; nil for the zero Retention.
 func (r Retention) Encode() []byte {
+	if r.IsZero() {
+		return nil
+	}
 	b := binary.BigEndian.AppendUint32([]byte{retentionVersion}, uint32(len(r.layers)))
 	for _, l := range r.layers {
 		b = binary.BigEndian.AppendUint64(b, uint64(l.Default))
