@@ -38,7 +38,7 @@ func TestEveryRouteNeedsTheToken(t *testing.T) {
 		t.Fatalf("only %d targets: does the table of routes still exist?", len(targets))
 	}
 	for _, target := range targets {
-		influx := rg.routes[target].influx
+		influx := rg.routes[target].dialect != native
 		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "BREW"} {
 			for why, headers := range strangers() {
 				if influx && why == "other scheme" { // is theirs
@@ -96,11 +96,11 @@ func FuzzTokenHeader(f *testing.F) {
 		fields := strings.Fields(header)
 		carried := len(fields) == 2 && fields[1] == token
 		r := &http.Request{Header: http.Header{"Authorization": {header}}, URL: &url.URL{}}
-		if tokens.allow(r, false) && (!carried || !strings.EqualFold(fields[0], "bearer")) {
+		if tokens.allow(r, native) && (!carried || !strings.EqualFold(fields[0], "bearer")) {
 			t.Fatalf("allow(%q) = true", header)
 		}
 		_, password, _ := r.BasicAuth()
-		if tokens.allow(r, true) && password != token && (!carried || !strings.EqualFold(fields[0], "bearer") && !strings.EqualFold(fields[0], "token")) {
+		if tokens.allow(r, influx1) && password != token && (!carried || !strings.EqualFold(fields[0], "bearer") && !strings.EqualFold(fields[0], "token")) {
 			t.Fatalf("allow(%q) = true for Influx", header)
 		}
 	})

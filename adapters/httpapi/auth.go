@@ -10,8 +10,14 @@ import (
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 )
 
-var errUnauthenticated = fault.New(fault.Unauthenticated, "unauthenticated",
-	"the request carries no valid token; send the header Authorization: Bearer <AUTH_TOKEN>")
+// unauthenticated says what a client must send.
+func unauthenticated(d dialect) error {
+	header := "Bearer <AUTH_TOKEN>"
+	if d != native {
+		header = "Token <AUTH_TOKEN>, or Basic with the token as password"
+	}
+	return fault.New(fault.Unauthenticated, "unauthenticated", "the request carries no valid token; send the header Authorization: "+header)
+}
 
 // tokens holds digests of the accepted tokens: comparing digests takes the same time whatever the
 // length of what the client sent.
@@ -25,11 +31,11 @@ func newTokens(texts []string) tokens {
 	return digests
 }
 
-// allow reports whether r carries an accepted token: as a bearer, or where Influx clients write in one of
+// allow reports whether r carries an accepted token: as a bearer, or where clients of Influx write in one of
 // their ways.
-func (t tokens) allow(r *http.Request, influx bool) bool {
+func (t tokens) allow(r *http.Request, d dialect) bool {
 	headers := r.Header.Values("Authorization")
-	if len(headers) == 0 && influx {
+	if len(headers) == 0 && d == influx1 {
 		return t.accept(queryPassword(r))
 	}
 	if len(headers) != 1 {
@@ -39,9 +45,9 @@ func (t tokens) allow(r *http.Request, influx bool) bool {
 	switch {
 	case !ok:
 		return false
-	case strings.EqualFold(scheme, "Bearer"), influx && strings.EqualFold(scheme, "Token"):
+	case strings.EqualFold(scheme, "Bearer"), d != native && strings.EqualFold(scheme, "Token"):
 		return t.accept(strings.Trim(token, " "))
-	case influx && strings.EqualFold(scheme, "Basic"):
+	case d != native && strings.EqualFold(scheme, "Basic"):
 		_, password, _ := r.BasicAuth()
 		return t.accept(password)
 	}

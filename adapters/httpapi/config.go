@@ -52,6 +52,8 @@ type Ports struct {
 	Recorder   inbound.Recorder
 	Latest     inbound.LatestReader
 	Aggregator inbound.Aggregator
+	Lister     inbound.SeriesLister // nil: there is no such path
+	Deleter    inbound.Deleter      // nil: there is no such path
 	Health     inbound.HealthReporter
 	Cluster    inbound.ClusterObserver
 	Membership inbound.MembershipAdmin

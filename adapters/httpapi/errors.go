@@ -90,7 +90,7 @@ func (x *exchange) sendFault(r *http.Request, err error) {
 	if e.Kind() == fault.Internal {
 		message = "the node failed to answer; its log tells why under request id " + x.id
 	}
-	if x.influx {
+	if x.dialect != native {
 		x.sendJSON(r, statusOf(e), appendInfluxFault(nil, e, message))
 		return
 	}

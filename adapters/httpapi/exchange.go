@@ -19,12 +19,12 @@ const (
 // the access log wants to know.
 type exchange struct {
 	http.ResponseWriter
-	route  string
-	influx bool // errors go out in the shape that Influx clients read
-	id     string
-	status int // 0 until the header is written
-	sent   int64
-	fault  *fault.Error // what was answered instead, if anything
+	route   string
+	dialect dialect
+	id      string
+	status  int // 0 until the header is written
+	sent    int64
+	fault   *fault.Error // what was answered instead, if anything
 }
 
 // WriteHeader implements http.ResponseWriter.

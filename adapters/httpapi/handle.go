@@ -21,7 +21,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	began := time.Now()
 	pattern, found, vars := s.match(r)
-	x := &exchange{ResponseWriter: w, route: pattern, influx: found.influx, id: s.ids.of(r)}
+	x := &exchange{ResponseWriter: w, route: pattern, dialect: found.dialect, id: s.ids.of(r)}
 	x.Header().Set(headerRequestID, x.id)
 	defer s.finish(x, r, found, began)
 	if err := s.answer(x, r, found, vars); err != nil {
@@ -34,9 +34,9 @@ func (s *Server) answer(x *exchange, r *http.Request, found route, vars map[stri
 	countMax := s.config.RequestsInFlightMax
 	if found.open {
 		countMax = -1
-	} else if !s.tokens.allow(r, found.influx) {
+	} else if !s.tokens.allow(r, found.dialect) {
 		x.Header().Set("WWW-Authenticate", `Bearer realm="raftmetrics"`)
-		return errUnauthenticated
+		return unauthenticated(found.dialect)
 	}
 	if !s.requests.enter(countMax) {
 		return errTooManyRequests

@@ -36,6 +36,8 @@ type rig struct {
 	recorder   *inboundmock.MockRecorder
 	latest     *inboundmock.MockLatestReader
 	aggregator *inboundmock.MockAggregator
+	lister     *inboundmock.MockSeriesLister
+	deleter    *inboundmock.MockDeleter
 	health     *inboundmock.MockHealthReporter
 	cluster    *inboundmock.MockClusterObserver
 	membership *inboundmock.MockMembershipAdmin
@@ -71,6 +73,8 @@ func newRig(tb testing.TB, change func(*Config)) *rig {
 		recorder:   inboundmock.NewMockRecorder(ctrl),
 		latest:     inboundmock.NewMockLatestReader(ctrl),
 		aggregator: inboundmock.NewMockAggregator(ctrl),
+		lister:     inboundmock.NewMockSeriesLister(ctrl),
+		deleter:    inboundmock.NewMockDeleter(ctrl),
 		health:     inboundmock.NewMockHealthReporter(ctrl),
 		cluster:    inboundmock.NewMockClusterObserver(ctrl),
 		membership: inboundmock.NewMockMembershipAdmin(ctrl),
@@ -90,7 +94,8 @@ func newRig(tb testing.TB, change func(*Config)) *rig {
 	}
 	var err error
 	rg.Server, err = New(config, Ports{
-		Recorder: rg.recorder, Latest: rg.latest, Aggregator: rg.aggregator, Health: rg.health,
+		Recorder: rg.recorder, Latest: rg.latest, Aggregator: rg.aggregator, Lister: rg.lister,
+		Deleter: rg.deleter, Health: rg.health,
 		Cluster: rg.cluster, Membership: rg.membership, Retention: rg.retention, Storage: rg.storage,
 	})
 	if err != nil {

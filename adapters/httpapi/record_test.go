@@ -209,6 +209,8 @@ func TestDeadlines(t *testing.T) {
 	f("POST", "/metrics", oneSample, RecordTimeoutMax)
 	f("POST", "/metrics?timeout=2s", oneSample, 2*time.Second)
 	f("POST", "/metrics?timeout=1h", oneSample, RecordTimeoutMax)
+	f("POST", "/write", oneLine, RecordTimeoutMax)
+	f("POST", "/api/v2/write?timeout=2s", oneLine, 2*time.Second)
 	f("GET", "/metrics/a", "", QueryTimeoutMax)
 	f("GET", "/metrics/a?timeout=10s", "", 10*time.Second)
 }
@@ -219,7 +221,8 @@ func TestObserverHearsOfRequestsAndSamples(t *testing.T) {
 	rg.stores()
 	rg.do(request("POST", "/metrics", "["+oneSample+","+oneSample+"]"))
 	rg.do(request("BREW", "/no/where", ""))
-	want := "recorded 2; POST /metrics 201 13 bytes; other none 404 185 bytes; "
+	rg.do(request("POST", "/write", oneLine))
+	want := "recorded 2; POST /metrics 201 13 bytes; other none 404 217 bytes; recorded 2; skipped 1; POST /write 204 0 bytes; "
 	if heard.String() != want {
 		t.Fatalf("heard %q, want %q", heard.String(), want)
 	}

@@ -16,11 +16,20 @@ const routeNone = "none"
 // endpoint answers one method of a route. It writes to x or returns an error, which becomes the answer.
 type endpoint func(x *exchange, r *http.Request, vars map[string]string) error
 
+// dialect is whose clients a route is for: it decides how they authenticate and in which shape they read errors.
+type dialect uint8
+
+const (
+	native  dialect = iota
+	influx1         // clients of InfluxDB 1.x, and all that write as they do
+	influx2         // clients of InfluxDB 2.x
+)
+
 // route is a path pattern with what it answers, by method. HEAD is answered wherever GET is.
 type route struct {
 	methods map[string]endpoint
 	open    bool // needs no token, and no room among the requests in flight
-	influx  bool // of Influx clients: takes their credentials and answers errors in their shape
+	dialect dialect
 	quiet   bool // asked by machines every few seconds, so its success is logged for debugging only
 }
 
@@ -34,8 +43,10 @@ func (s *Server) route() {
 		"/metrics/{name}": {methods: map[string]endpoint{http.MethodGet: s.getLatest}},
 		"/aggregate":      {methods: map[string]endpoint{http.MethodGet: s.getAggregate}},
 
-		"/write":        {methods: map[string]endpoint{http.MethodPost: s.postLines}, influx: true},
-		"/api/v2/write": {methods: map[string]endpoint{http.MethodPost: s.postLines}, influx: true},
+		"/write":        {methods: map[string]endpoint{http.MethodPost: s.postLines}, dialect: influx1},
+		"/api/v2/write": {methods: map[string]endpoint{http.MethodPost: s.postLines}, dialect: influx2},
+		"/query":        {methods: map[string]endpoint{http.MethodGet: s.influxQuery, http.MethodPost: s.influxQuery}, dialect: influx1},
+		"/ping":         {methods: map[string]endpoint{http.MethodGet: s.influxPing}, open: true, quiet: true},
 
 		"/cluster":            {methods: map[string]endpoint{http.MethodGet: s.getCluster}},
 		"/cluster/nodes":      {methods: map[string]endpoint{http.MethodPost: s.postNode}},
@@ -44,6 +55,12 @@ func (s *Server) route() {
 		"/cluster/retention":  {methods: map[string]endpoint{http.MethodGet: s.getRetention, http.MethodPut: s.putRetention}},
 		"/cluster/flush":      {methods: map[string]endpoint{http.MethodPost: s.postFlush}},
 		"/cluster/verify":     {methods: map[string]endpoint{http.MethodGet: s.getVerify}},
+	}
+	if s.ports.Lister != nil {
+		s.routes["/series"] = route{methods: map[string]endpoint{http.MethodGet: s.getSeries}}
+	}
+	if s.ports.Deleter != nil {
+		s.routes["/metrics/{name}"].methods[http.MethodDelete] = s.deleteMetric
 	}
 	// Encoded paths, not cleaned, let a name hold any character: a/b is a%2Fb, and ".." is a name too.
 	s.router = mux.NewRouter().UseEncodedPath().SkipClean(true)
@@ -66,7 +83,7 @@ func (s *Server) match(r *http.Request) (pattern string, found route, vars map[s
 func (rt route) endpoint(x *exchange, method string) (endpoint, error) {
 	if rt.methods == nil {
 		return nil, fault.New(fault.NotFound, "route_not_found",
-			"there is nothing at this path; the paths are /health, /metrics, /metrics/{name} (with / in a name sent as %2F), /aggregate and /cluster")
+			"there is nothing at this path; the paths are /health, /metrics, /metrics/{name} (with / in a name sent as %2F), /aggregate, /series, /write, /api/v2/write and /cluster")
 	}
 	lookup := method
 	if method == http.MethodHead {
