@@ -65,16 +65,16 @@ func TestTheClusterTimeIsTheMedianOfLivingClocks(t *testing.T) {
 		t.Helper()
 		w.turns(2)
 		now, ok := leader.director.ClusterTime()
-		true_ := metric.Timestamp((w.now + skew).Microseconds())
-		if !ok || now < true_-2_000_000 || now > true_ {
-			t.Fatalf("%s: cluster time %v (%v), want about %v", what, now, ok, true_)
+		correct := metric.Timestamp((w.now + skew).Microseconds())
+		if !ok || now < correct-2_000_000 || now > correct {
+			t.Fatalf("%s: cluster time %v (%v), want about %v", what, now, ok, correct)
 		}
 		for name, n := range w.nodes {
 			if !n.alive {
 				continue
 			}
-			if told, ok := n.reporter.ClusterTime(); !ok || told < true_-3_000_000 || told > true_ {
-				t.Fatalf("%s: %s was told %v (%v), want about %v", what, name, told, ok, true_)
+			if told, ok := n.reporter.ClusterTime(); !ok || told < correct-3_000_000 || told > correct {
+				t.Fatalf("%s: %s was told %v (%v), want about %v", what, name, told, ok, correct)
 			}
 		}
 	}
