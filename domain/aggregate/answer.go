@@ -51,26 +51,58 @@ type AnswerGroup struct {
 	Windows []WindowValues
 }
 
-// Answer is the finished result of a Query. A query without group_by has exactly one group.
+// Answer is the finished result of a Query. A query without group_by has exactly one group, unless a
+// ranking or limit says otherwise.
 type Answer struct {
 	Query  Query
 	Groups []AnswerGroup
+	// RelativeError bounds by how much quantiles may be off, as a share of the true value; 0: exact.
+	RelativeError float64
 }
 
 // Finish computes the answer from the merged table: the values of functions in their order, windows
 // filled as fill says (an open end of the range reaches to the group-independent first or last sample's window).
 // It returns ErrOverflow for a sum or avg out of range and ErrTooManyWindows or ErrTooManyCells where filling
-// would exceed the limits.
+// would exceed the limits. It is the end of a search (see NewSearch) that took one round: exact quantiles,
+// which take more, are ErrNoDetail here.
 func Finish(q Query, t Table, functions []Function, fill Fill) (Answer, error) {
+	f := newFinisher(Question{Query: q, Functions: functions, Fill: fill})
+	return f.finish(t, t)
+}
+
+type finisher struct {
+	query       Query
+	functions   []Function
+	fill        Fill
+	exact       *quantiles       // what was found of exact quantiles, if any are asked for
+	places      []int            // of functions: which of exact's functions it is
+	first, last metric.Timestamp // starts of the first and last window to fill
+	empty       bool             // no window at all
+	loosest     float64          // relative error met
+}
+
+func newFinisher(qn Question) *finisher {
+	f := &finisher{query: qn.Query, functions: qn.Functions, fill: qn.Fill, places: make([]int, len(qn.Functions))}
+	place := 0
+	for i, fn := range qn.Functions {
+		if _, is := fn.Quantile(); is {
+			f.places[i] = place
+			place++
+		}
+	}
+	return f
+}
+
+// finish answers with the groups of t; windows to fill span those of all.
+func (f *finisher) finish(t, all Table) (Answer, error) {
 	groups := t.Groups
-	if len(q.groupBy) == 0 && len(groups) == 0 {
+	if len(f.query.groupBy) == 0 && len(groups) == 0 {
 		groups = []Group{{}}
 	}
-	f := finisher{query: q, functions: functions, fill: fill}
-	if err := f.spanWindows(t); err != nil {
+	if err := f.spanWindows(all, len(groups)); err != nil {
 		return Answer{}, err
 	}
-	answer := Answer{Query: q, Groups: make([]AnswerGroup, 0, len(groups))}
+	answer := Answer{Query: f.query, Groups: make([]AnswerGroup, 0, len(groups))}
 	for _, g := range groups {
 		ag, err := f.group(g)
 		if err != nil {
@@ -78,19 +110,12 @@ func Finish(q Query, t Table, functions []Function, fill Fill) (Answer, error) {
 		}
 		answer.Groups = append(answer.Groups, ag)
 	}
+	answer.RelativeError = f.loosest
 	return answer, nil
 }
 
-type finisher struct {
-	query       Query
-	functions   []Function
-	fill        Fill
-	first, last metric.Timestamp // starts of the first and last window to fill
-	empty       bool             // no window at all
-}
-
-// spanWindows finds which windows a filled answer spans.
-func (f *finisher) spanWindows(t Table) error {
+// spanWindows finds which windows a filled answer of so many groups spans.
+func (f *finisher) spanWindows(t Table, groups int) error {
 	w, r := f.query.window, f.query.span
 	if w.IsZero() || f.fill == FillNone {
 		return nil
@@ -117,7 +142,7 @@ func (f *finisher) spanWindows(t Table) error {
 	if err := CheckWindows(w, f.first, f.last); err != nil {
 		return err
 	}
-	if n := (int64(f.last-f.first)/w.Width() + 1) * int64(max(1, len(t.Groups))); n > CellsMax {
+	if n := (int64(f.last-f.first)/w.Width() + 1) * int64(groups); n > CellsMax {
 		return ErrTooManyCells.WithDetail("limit", CellsMax)
 	}
 	return nil
@@ -130,20 +155,20 @@ func (f *finisher) group(g Group) (AnswerGroup, error) {
 	}
 	var err error
 	if !f.query.window.IsZero() {
-		ag.Windows, err = f.windows(g.Cells)
+		ag.Windows, err = f.windows(g)
 		return ag, err
 	}
-	var p Partial
+	var c Cell
 	if len(g.Cells) > 0 {
-		p = g.Cells[0].Partial
+		c = g.Cells[0]
 	}
-	ag.Values, err = f.values(p)
+	ag.Values, err = f.values(g, c)
 	return ag, err
 }
 
-func (f *finisher) windows(cells []Cell) ([]WindowValues, error) {
+func (f *finisher) windows(g Group) ([]WindowValues, error) {
 	w := f.query.window
-	windows := make([]WindowValues, 0, len(cells))
+	windows := make([]WindowValues, 0, len(g.Cells))
 	var previous []Value
 	next := f.first
 	fillTo := func(end metric.Timestamp) {
@@ -151,9 +176,9 @@ func (f *finisher) windows(cells []Cell) ([]WindowValues, error) {
 			windows = append(windows, WindowValues{Start: next, End: w.End(next), Values: f.filler(previous)})
 		}
 	}
-	for _, c := range cells {
+	for _, c := range g.Cells {
 		fillTo(c.Start)
-		values, err := f.values(c.Partial)
+		values, err := f.values(g, c)
 		if err != nil {
 			return nil, err
 		}
@@ -164,10 +189,22 @@ func (f *finisher) windows(cells []Cell) ([]WindowValues, error) {
 	return windows, nil
 }
 
-func (f *finisher) values(p Partial) ([]Value, error) {
+func (f *finisher) values(g Group, c Cell) ([]Value, error) {
+	var found []target
+	if f.exact != nil {
+		found = f.exact.values(groupKey(g.Tags), c.Start)
+	}
+	if more := c.Partial.more; more != nil && more.Sketch != nil {
+		f.loosest = max(f.loosest, more.Sketch.RelativeError())
+	}
 	values := make([]Value, len(f.functions))
 	for i, fn := range f.functions {
-		v, err := evaluate(f.query, fn, p)
+		if _, is := fn.Quantile(); is && found != nil {
+			t := &found[f.places[i]]
+			values[i] = Value{Function: fn, Number: t.value, Null: t.null}
+			continue
+		}
+		v, err := evaluate(f.query, fn, c.Partial)
 		if err != nil {
 			return nil, err
 		}
@@ -236,12 +273,19 @@ func (s *Steps) evaluate(q Query, fn Function) (float64, error) {
 	return 0, ErrNoDetail
 }
 
+// zeroable reports whether 0 can stand for fn of no samples: for what adds up, and as always for the
+// extremes and the average. A sample, a quantile or a deviation of 0 would be invented.
+func zeroable(fn Function) bool {
+	_, quantile := fn.Quantile()
+	return !quantile && fn != First && fn != Last && fn != Stddev
+}
+
 // filler returns the values of a window without samples.
 func (f *finisher) filler(previous []Value) []Value {
 	values := make([]Value, len(f.functions))
 	for i, fn := range f.functions {
 		switch {
-		case fn == Count, f.fill == FillZero:
+		case fn == Count, f.fill == FillZero && zeroable(fn):
 			values[i] = Value{Function: fn}
 		case f.fill == FillPrevious && previous != nil:
 			values[i] = previous[i]

@@ -150,12 +150,12 @@ func (f *Fold) move(at metric.Timestamp) error {
 	if err != nil {
 		return err
 	}
-	f.cell = cell
-	if f.detail == 0 {
+	if f.cell = cell; f.detail == 0 {
 		return nil
 	}
 	if cell.more == nil {
 		if cell.count > 0 {
+			f.cell = nil
 			return ErrNoDetail
 		}
 		cell.more = newExtra(f.detail, b.query.narrowing.spans(f.group.g.key, start))
@@ -236,10 +236,10 @@ func (x *extra) addAll(values []float64) {
 	}
 }
 
-// held returns how many values and counters x holds.
+// held returns how many numbers x holds beyond a few.
 func (x *extra) held() (n int) {
 	for i := range x.Spans {
-		n += len(x.Spans[i].Bins) + len(x.Spans[i].Values)
+		n += len(x.Spans[i].Bins)*binNumbers + len(x.Spans[i].Values)
 	}
 	if x.Sketch != nil {
 		n += (len(x.Sketch.positive) + len(x.Sketch.negative)) * sketchPageSize

@@ -1,9 +1,7 @@
 package aggregate
 
 import (
-	"cmp"
 	"math"
-	"slices"
 
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
@@ -19,8 +17,10 @@ const (
 	BinsMax = 4096
 	// SpanValuesMax bounds the values that one span keeps; of more it only keeps the number.
 	SpanValuesMax = 8192
-	// HeldMax bounds the bins and values that one table holds.
+	// HeldMax bounds the numbers that one table holds for quantiles: values, and three for each bin.
 	HeldMax = 4 << 20
+	// binNumbers is what a bin counts as.
+	binNumbers = 3
 )
 
 // ErrTooManyPlanned and ErrTooManyHeld are what quantiles of too many cells get.
@@ -49,7 +49,7 @@ const (
 // many inside, and either the bins' counts or the values. Below and inside are decided by comparing
 // values with Low and High and nothing else; these decide the answer. Into which bin a value at a
 // bin's edge falls only guides the next round, so that storage may compute bins as it likes, SQL's
-// floor((value-low)*factor) included.
+// floor((value-low)*factor) included, as long as a greater value never falls into a lower bin.
 //
 // The frequent question, and the one worth a fast path, is one cell (no group, no window) with one
 // Linear span in the first round and then a few Values spans.
@@ -90,14 +90,6 @@ func orderOf(v float64) int64 {
 	return bits
 }
 
-// floatAt is the inverse of orderOf.
-func floatAt(order int64) float64 {
-	if order < 0 {
-		return math.Float64frombits(uint64(math.MinInt64 - order))
-	}
-	return math.Float64frombits(uint64(order))
-}
-
 // Bin returns the bin of v, which lies inside s.
 func (s *Span) Bin(v float64) int {
 	i := 0
@@ -107,27 +99,6 @@ func (s *Span) Bin(v float64) int {
 		i = int((uint64(orderOf(v)) - uint64(orderOf(s.Low))) >> s.Shift)
 	}
 	return min(i, s.Bins-1)
-}
-
-// Edges returns a span that keeps values, inside s, in which the values of the i-th bin lie, with some room
-// for roundings.
-func (s *Span) Edges(i int) Span {
-	if s.Scale == Ordinal {
-		base := uint64(orderOf(s.Low))
-		low := int64(base + uint64(i)<<s.Shift)
-		high := int64(base + uint64(i+1)<<s.Shift - 1)
-		if i == s.Bins-1 {
-			high = orderOf(s.High)
-		}
-		return SpanOf(floatAt(low), floatAt(high))
-	}
-	const room = 1.0 / 1024
-	low := s.Low + (float64(i)-room)/s.Factor
-	high := s.Low + (float64(i)+1+room)/s.Factor
-	if i == s.Bins-1 {
-		high = s.High
-	}
-	return SpanOf(min(max(s.Low, low), s.High), max(min(s.High, high), s.Low))
 }
 
 // check refuses what no plan has.
@@ -147,115 +118,6 @@ func (s *Span) check() error {
 		return fault.Field("narrowing", "has a bad span", "low at or below high, and bins within limits")
 	}
 	return nil
-}
-
-// SpanCount is what a Span counts of a cell's values.
-type SpanCount struct {
-	Below  uint64    // values less than Low
-	Inside uint64    // values from Low to High
-	Bins   []uint64  // how many of them in each bin; nil with the scale Values
-	Values []float64 // with the scale Values: these values in any order, or nil if more than SpanValuesMax
-}
-
-func newSpanCounts(spans []Span) []SpanCount {
-	counts := make([]SpanCount, len(spans))
-	for i := range spans {
-		if n := spans[i].Bins; n > 0 {
-			counts[i].Bins = make([]uint64, n)
-		}
-	}
-	return counts
-}
-
-// add takes a value of the cell.
-func (c *SpanCount) add(s *Span, v float64) {
-	switch {
-	case v < s.Low:
-		c.Below++
-	case v > s.High:
-	case c.Bins != nil:
-		c.Inside++
-		c.Bins[s.Bin(v)]++
-	default:
-		if c.Inside++; c.Inside <= SpanValuesMax {
-			c.Values = append(c.Values, v)
-		} else {
-			c.Values = nil
-		}
-	}
-}
-
-// addAll is add for many values.
-func (c *SpanCount) addAll(s *Span, values []float64) {
-	if s.Scale != Linear {
-		for _, v := range values {
-			c.add(s, v)
-		}
-		return
-	}
-	low, high, factor, last := s.Low, s.High, s.Factor, s.Bins-1
-	var below, inside uint64
-	for _, v := range values {
-		if v < low {
-			below++
-			continue
-		}
-		if v <= high {
-			inside++
-			c.Bins[min(int((v-low)*factor), last)]++
-		}
-	}
-	c.Below += below
-	c.Inside += inside
-}
-
-func (c *SpanCount) merge(o *SpanCount) {
-	c.Below += o.Below
-	c.Inside += o.Inside
-	for i := range c.Bins {
-		c.Bins[i] += o.Bins[i]
-	}
-	if c.Bins != nil {
-		return
-	}
-	if c.Inside > SpanValuesMax {
-		c.Values = nil
-		return
-	}
-	c.Values = append(c.Values, o.Values...)
-}
-
-// spansValid reports whether counts can be what spans count of a cell of count values.
-func spansValid(spans []Span, counts []SpanCount, count uint64) bool {
-	for i := range counts {
-		c, s := &counts[i], &spans[i]
-		if c.Inside > count || c.Below > count-c.Inside || len(c.Bins) != s.Bins {
-			return false
-		}
-		if s.Bins > 0 {
-			sum := uint64(0)
-			for _, n := range c.Bins {
-				sum += n
-			}
-			if sum != c.Inside || c.Values != nil {
-				return false
-			}
-			continue
-		}
-		kept := c.Inside
-		if kept > SpanValuesMax {
-			kept = 0
-		}
-		if uint64(len(c.Values)) != kept {
-			return false
-		}
-		for _, v := range c.Values {
-			if !(v >= s.Low && v <= s.High) {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 // PlannedCell names the spans of one cell.
@@ -292,7 +154,7 @@ func NewNarrowing(cells []PlannedCell) (Narrowing, error) {
 			if j > 0 && c.Spans[j].Low <= c.Spans[j-1].High {
 				return Narrowing{}, fault.Field("narrowing", "has spans that overlap", "disjoint spans, ascending")
 			}
-			held += c.Spans[j].Bins
+			held += c.Spans[j].Bins * binNumbers
 		}
 		key := groupKey(c.Tags)
 		starts := n.groups[key]
@@ -326,6 +188,3 @@ func (n Narrowing) Single() []Span {
 }
 
 func (n Narrowing) spans(group string, start metric.Timestamp) []Span { return n.groups[group][start] }
-
-// sortValues puts the values of a span in order.
-func sortValues(values []float64) { slices.SortFunc(values, cmp.Compare[float64]) }

@@ -168,6 +168,12 @@ func (q Query) Narrowed(n Narrowing) Query {
 	return q
 }
 
+// asking returns q asking for detail, which is not DetailNarrow.
+func (q Query) asking(detail Detail) Query {
+	q.detail, q.narrowing = detail, Narrowing{}
+	return q
+}
+
 // Whole returns q without windows, asking for detail, which is not DetailNarrow.
 func (q Query) Whole(detail Detail) Query {
 	q.window, q.detail, q.narrowing = Window{}, detail, Narrowing{}
