@@ -59,25 +59,41 @@ func (s *Store) wake() {
 	s.mu.freed = make(chan struct{})
 }
 
-// WantsCut implements outbound.StateCutter. A shard wants one at a quarter of the memory for all,
-// and, once all together hold half of it, when it holds at least an average share: so few shards
-// with many samples are written in large runs, and some shard always wants one before memory is full.
+// WantsCut implements outbound.StateCutter. Few large runs are better than many small ones, so a shard
+// wants a cut only when memory runs short: the one with the most samples once all together hold three
+// quarters of it; any whose share is worth a flush once they hold seven eighths, for the one with the
+// most may have gone quiet and is not asked. A shard that alone holds half of the memory wants one at
+// once, so that the other half is there for what comes while it is written.
 func (s *Store) WantsCut(id shard.ID) bool {
 	r, err := s.replica(id)
 	if err != nil {
 		return false
 	}
-	own, all := r.table.Usage().Active, s.active.Load()
-	if own >= s.options.MemtableBytesMax/4 {
+	own, all, limit := r.table.Usage().Active, s.active.Load(), s.options.MemtableBytesMax
+	switch {
+	case own == 0:
+		return false
+	case own >= limit/2:
 		return true
+	case all >= limit-limit/8:
+		return own >= limit/cutShareMin
 	}
-	return own > 0 && all >= s.options.MemtableBytesMax/2 && own >= all/int64(s.openShards())
+	return all >= limit-limit/4 && own >= s.activeMost()
 }
 
-func (s *Store) openShards() int {
+// cutShareMin is the part of the memory that is worth a flush when memory is nearly full.
+const cutShareMin = 128
+
+// activeMost returns the most that a shard holds of samples that a cut would freeze.
+func (s *Store) activeMost() (most int64) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return max(1, len(s.mu.shards))
+	for _, r := range s.mu.shards {
+		if r != nil {
+			most = max(most, r.table.Usage().Active)
+		}
+	}
+	return most
 }
 
 // Admit implements outbound.WriteGate. Bytes that are admitted and not yet appended are not counted,

@@ -93,7 +93,7 @@ func TestSomeShardAlwaysWantsACut(t *testing.T) {
 		}
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := s.Admit(gone, limit/4); err != nil {
+		if err := s.Admit(gone, limit/8); err != nil {
 			t.Fatalf("after %d rounds: %v", index, err)
 		}
 	}
@@ -101,6 +101,37 @@ func TestSomeShardAlwaysWantsACut(t *testing.T) {
 		t.Fatalf("flushes by shard: %v", flushed)
 	}
 	t.Logf("flushes by shard: %v", flushed)
+}
+
+// TestAQuietShardDoesNotKeepOthersFromCuts has most of the memory taken by a shard that is not asked.
+func TestAQuietShardDoesNotKeepOthersFromCuts(t *testing.T) {
+	const limit = 4 << 20
+	s := start(t, newNode(t, duckdb.Options{MemtableBytesMax: limit}))
+	for id := range shard.ID(3) {
+		open(t, s, id)
+	}
+	if err := s.Append(t.Context(), 0, columns(5, 120_000, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if s.WantsCut(0) || s.WantsCut(1) {
+		t.Fatal("a cut is wanted while there is room")
+	}
+	for index := uint64(1); index <= 100; index++ {
+		for id := shard.ID(1); id < 3; id++ {
+			if err := s.Append(t.Context(), id, columns(5, 1000, index)); err != nil {
+				t.Fatal(err)
+			}
+			if s.WantsCut(id) {
+				return
+			}
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := s.Admit(gone, 1); err != nil {
+			t.Fatalf("after %d rounds no shard wanted a cut: %v", index, err)
+		}
+	}
+	t.Fatal("memory never filled")
 }
 
 // TestCloseStopsWaiters closes the store while a write waits for memory.
