@@ -25,6 +25,7 @@ type options struct {
 	hosts   int
 	times   int
 	seed    uint64
+	step    int
 	rounds  int
 	loads   int
 	json    bool
@@ -37,6 +38,9 @@ type options struct {
 // samplesMax keeps a mistaken number from filling the disk.
 const samplesMax = 1_000_000_000
 
+// stepMax keeps the walks between 0 and 100.
+const stepMax = 1_000
+
 func main() {
 	var o options
 	flag.StringVar(&o.binary, "binary", "bin/raftmetrics", "the server to measure")
@@ -45,6 +49,7 @@ func main() {
 	flag.IntVar(&o.hosts, "hosts", 100, "hosts of the load, each with 10 metrics")
 	flag.IntVar(&o.times, "samples", 10_000, "samples of each series; hosts x 10 x samples are also those of the other parts' batches")
 	flag.Uint64Var(&o.seed, "seed", 1, "seed of the load's values")
+	flag.IntVar(&o.step, "step", workload.StepUsual, "deviation of the load's random walks, in hundredths")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds of each question, of which the median counts")
 	flag.IntVar(&o.loads, "loads", 1, "fresh loads of each system, of which the median counts")
 	flag.BoolVar(&o.json, "json", false, "load RaftMetrics with JSON instead of line protocol")
@@ -69,6 +74,9 @@ func (o options) check() error {
 	if o.hosts < 1 || o.times < 1 || o.rounds < 1 || o.loads < 1 {
 		return errors.New("-hosts, -samples, -rounds and -loads must be at least 1")
 	}
+	if o.step < 0 || o.step > stepMax {
+		return fmt.Errorf("-step is %d; expected 0 to %d", o.step, stepMax)
+	}
 	if samples := o.shape().Samples(); samples > samplesMax {
 		return fmt.Errorf("%d hosts x 10 x %d are %d samples; expected at most %d", o.hosts, o.times, samples, samplesMax)
 	}
@@ -76,7 +84,7 @@ func (o options) check() error {
 }
 
 func (o options) shape() workload.Shape {
-	return workload.Shape{Hosts: o.hosts, Times: o.times, Seed: o.seed}
+	return workload.Shape{Hosts: o.hosts, Times: o.times, Seed: o.seed, Step: o.step}
 }
 
 // samples returns how many samples batches have altogether.

@@ -100,8 +100,8 @@ func aggregatePath(pairs ...string) string {
 	return b.String()
 }
 
-// instant returns a question to the peer about all samples: expression has %s for the span before the last
-// sample. A span of theirs leaves out its first instant.
+// instant returns a question to the peer as of the last sample: $all in the expression stands for a span
+// that holds all samples, for a span of theirs leaves out its first instant.
 func (s Shape) instant(expression string) string {
 	span := fmt.Sprintf("%ds", s.Times*int(Interval.Seconds()))
 	return fmt.Sprintf("/api/v1/query?query=%s&time=%d&nocache=1", url.QueryEscape(strings.ReplaceAll(expression, "$all", span)), s.End().Unix())
