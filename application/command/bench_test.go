@@ -2,6 +2,7 @@ package command_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/raftmetrics/raftmetrics/application/command"
@@ -31,9 +32,29 @@ func history(samples int) outbound.Columns {
 	return c
 }
 
+// cpu is what an agent's batch leaves to a shard: known series, a few samples each at common times, of
+// two decimals.
+func cpu(samples, each int) outbound.Columns {
+	r := rand.New(rand.NewPCG(1, 2))
+	var c outbound.Columns
+	for n := uint32(0); len(c.Series) < samples; n++ {
+		c.Keys, c.Numbers = append(c.Keys, ""), append(c.Numbers, 1000+3*n)
+		v := r.IntN(10_000)
+		for i := range each {
+			v += r.IntN(400) - 200
+			c.Series = append(c.Series, n)
+			c.Timestamps = append(c.Timestamps, 1_700_000_000_000_000+int64(i)*10_000_000)
+			c.Values = append(c.Values, float64(v)/100)
+		}
+	}
+	return c
+}
+
 func BenchmarkWrite(b *testing.B) {
 	const samples = 1000
-	for name, c := range map[string]outbound.Columns{"scrape": scrape(samples), "history": history(samples)} {
+	for name, c := range map[string]outbound.Columns{
+		"scrape": scrape(samples), "history": history(samples), "cpu40": cpu(samples, 40), "cpu4": cpu(samples, 4), "cpu1": cpu(samples, 1),
+	} {
 		var f command.Frame
 		b.Run("encode/"+name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -53,6 +53,8 @@ func vectors() (names []string, data [][]byte) {
 	c.Replace = true
 	f.EncodeWrite(command.Identity{}, c)
 	add("write replace", f.Seal(h))
+	f.EncodeWrite(command.Identity{}, grouped())
+	add("write grouped", f.Seal(h))
 	f.EncodeDelete(deletion())
 	add("delete", f.Seal(h))
 	add("retain", command.EncodeRetain(cutoffs()))
@@ -60,6 +62,19 @@ func vectors() (names []string, data [][]byte) {
 		add(fmt.Sprint("outcome ", o.Verdict, o.Key.Finished), command.AppendOutcome(nil, o))
 	}
 	return names, data
+}
+
+// grouped is what gateways send: samples by series, most of which are known.
+func grouped() outbound.Columns {
+	c := outbound.Columns{Keys: []string{"", "", "new", ""}, Numbers: []uint32{1001, 1002, 0, 7}}
+	for series := range uint32(4) {
+		for i := range int64(3) {
+			c.Series = append(c.Series, series)
+			c.Timestamps = append(c.Timestamps, 1_700_000_000_000_000+i*10_000_000+int64(series/2)*1000*i*i)
+			c.Values = append(c.Values, float64(4200+10*i-int64(series))/100)
+		}
+	}
+	return c
 }
 
 func deletion() outbound.Deletion {
@@ -165,6 +180,9 @@ func TestVersion1(t *testing.T) {
 	}
 }
 
+// bitwise tells -0 from 0.
+var bitwise = cmp.Comparer(func(a, b float64) bool { return math.Float64bits(a) == math.Float64bits(b) })
+
 func TestBodiesRoundTrip(t *testing.T) {
 	h := command.Header{Session: 1, Sequence: 1, Lowest: 1}
 	var f command.Frame
@@ -214,15 +232,23 @@ func TestAnyColumnsRoundTrip(t *testing.T) {
 	var d command.Decoder
 	rapid.Check(t, func(t *rapid.T) {
 		keys := rapid.SliceOfNDistinct(rapid.StringN(1, 20, 80), 1, 20, rapid.ID).Draw(t, "keys")
+		var numbers []uint32
+		if rapid.Bool().Draw(t, "numbered") {
+			numbers = numbered(t, keys)
+		}
 		n := rapid.IntRange(1, 60).Draw(t, "samples")
 		unit := rapid.SampledFrom([]int64{1, 1000, 1_000_000}).Draw(t, "unit")
-		want := outbound.Columns{Keys: keys, Replace: rapid.Bool().Draw(t, "replace")}
-		for range n {
-			want.Series = append(want.Series, uint32(rapid.IntRange(0, len(keys)-1).Draw(t, "series")))
-			at := rapid.Int64Range(int64(metric.TimestampMin), int64(metric.TimestampMax)).Draw(t, "at")
-			want.Timestamps = append(want.Timestamps, at/unit*unit)
-			v := rapid.Float64Range(-math.MaxFloat64, math.MaxFloat64).Draw(t, "value")
-			want.Values = append(want.Values, v)
+		want := outbound.Columns{Keys: keys, Numbers: numbers, Replace: rapid.Bool().Draw(t, "replace")}
+		for len(want.Series) < n {
+			series := uint32(rapid.IntRange(0, len(keys)-1).Draw(t, "series"))
+			at := rapid.Int64Range(int64(metric.TimestampMin), int64(metric.TimestampMax)).Draw(t, "at") / unit * unit
+			step := rapid.SampledFrom([]int64{0, 1, 1000, 10_000_000, -5}).Draw(t, "step")
+			for range rapid.IntRange(1, 6).Draw(t, "run") {
+				want.Series = append(want.Series, series)
+				want.Timestamps = append(want.Timestamps, at)
+				want.Values = append(want.Values, anyValue().Draw(t, "value"))
+				at = max(min(at+step, int64(metric.TimestampMax)), int64(metric.TimestampMin))
+			}
 		}
 		var identity command.Identity
 		if rapid.Bool().Draw(t, "keyed") {
@@ -246,10 +272,33 @@ func TestAnyColumnsRoundTrip(t *testing.T) {
 		if err != nil || gotIdentity != identity {
 			t.Fatalf("identity=%+v, %v, want %+v", gotIdentity, err, identity)
 		}
-		if diff := cmp.Diff(want, got); diff != "" {
+		if diff := cmp.Diff(want, got, bitwise); diff != "" {
 			t.Fatalf("columns differ (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// numbered tells some of keys, which it clears, by numbers; one at least when it tells any.
+func numbered(t *rapid.T, keys []string) []uint32 {
+	numbers := make([]uint32, len(keys))
+	numbers[0], keys[0] = rapid.Uint32Min(1).Draw(t, "number"), ""
+	for i := range keys {
+		if rapid.Bool().Draw(t, "told") {
+			numbers[i], keys[i] = rapid.Uint32Min(1).Draw(t, "number"), ""
+		}
+	}
+	return numbers
+}
+
+// anyValue draws what people measure and what they do not.
+func anyValue() *rapid.Generator[float64] {
+	return rapid.OneOf(
+		rapid.Map(rapid.IntRange(-100_000, 100_000), func(n int) float64 { return float64(n) / 100 }),
+		rapid.Map(rapid.IntRange(-100, 100), func(n int) float64 { return float64(n) }),
+		rapid.Map(rapid.Int64(), func(n int64) float64 { return float64(n) / 10_000 }),
+		rapid.Float64Range(-math.MaxFloat64, math.MaxFloat64),
+		rapid.SampledFrom([]float64{0, math.Copysign(0, -1), 1 << 52, 1<<52 - 0.5, -1 << 52, 1 << 53, 0.1 + 0.2, math.SmallestNonzeroFloat64}),
+	)
 }
 
 // TestEveryCutIsRefused cuts each golden vector short at every byte, and lengthens it by one.
@@ -314,8 +363,7 @@ func TestHostileCommandsAreRefused(t *testing.T) {
 	f("cut-offs of version 1", 1, 7, 0, 0, 0, 0, 0)
 	f("too many rules", 2, 7, 0, 0, 0, 0, 101)
 	f("a rule without pattern", 2, 7, 0, 0, 0, 0, 1, 0, 0)
-	f("unknown flags", append([]byte{2, 2, 1, 1, 0, 0x80, 1, 1, 'm', 1, 0, 0}, make([]byte, 8)...)...)
-	f("identity number 0 in version 2", append([]byte{2, 2, 1, 1, 0, 1, 0, 0, 1, 1, 'm', 1, 0, 0}, make([]byte, 8)...)...)
+	f("more rules than bytes", 2, 7, 0, 0, 0, 0, 9)
 	f("an unknown kind", 1, 9, 1, 1, 0)
 	f("a registration in a session", 1, 1, 5, 0, 0)
 	f("no session", 1, 2, 0, 1, 0)
@@ -339,6 +387,47 @@ func TestHostileCommandsAreRefused(t *testing.T) {
 	f("a time out of range", append(write(0, 1, 1, 'm', 1, 2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01), eight...)...)
 	f("an infinite value", write(0, 1, 1, 'm', 1, 0, 0, 0, 0, 0, 0, 0, 0, 0xf0, 0x7f)...)
 	if err := decodeAny("command", write(append([]byte{0, 1, 1, 'm', 1, 0, 0}, eight...)...)); err != nil {
+		t.Errorf("the form that these break: %v", err)
+	}
+}
+
+// TestHostileWritesAreRefused are what version 2 does not allow.
+func TestHostileWritesAreRefused(t *testing.T) {
+	f := func(what string, body ...byte) {
+		t.Helper()
+		if err := decodeAny("command", append([]byte{2, 2, 1, 1, 0}, body...)); !errors.Is(err, command.ErrMalformed) {
+			t.Errorf("%s: %v, want malformed", what, err)
+		}
+	}
+	const head = 1 << 3 // the next series
+	f("unknown flags", 4, 1, 0, 1, 'm', 1, head, 1, 6, 0, 0)
+	f("identity number 0", 1, 0, 0, 1, 0, 1, 'm', 1, head, 1, 6, 0, 0)
+	f("a home beyond all shards", 1, 0x80, 0x20, 1, 1, 0, 1, 'm', 1, head, 1, 6, 0, 0)
+	f("no series", 0, 0, 1, head, 1, 6, 0, 0)
+	f("more series than bytes", 0, 0x7f, 0, 1, 'm', 1, head, 1, 6, 0, 0)
+	f("a number below zero", 0, 1, 2, 1, head, 1, 6, 0, 0)
+	f("a number too large", 0, 1, 0xff, 0xff, 0xff, 0xff, 0x1f, 1, head, 1, 6, 0, 0)
+	f("an empty key", 0, 1, 0, 0, 1, head, 1, 6, 0, 0)
+	f("a key too long", 0, 1, 0, 0x81, 0x40, 'm')
+	f("longer keys than bytes", 0, 1, 0, 0x7f, 'm')
+	f("no samples", 0, 1, 0, 1, 'm', 0)
+	f("more samples than bytes", 0, 1, 0, 1, 'm', 0x7f, head, 1, 6, 0, 0)
+	f("more samples in a run than in all", 0, 1, 0, 1, 'm', 1, head, 2, 6, 0, 0, 0, 0)
+	f("fewer samples in the runs than told", 0, 1, 0, 1, 'm', 2, head, 1, 6, 0, 0)
+	f("a run without samples", 0, 1, 0, 1, 'm', 1, head, 0, 6, 0, 0)
+	f("a run as long as none", 0, 1, 0, 1, 'm', 1, head|1<<4, 6, 0, 0)
+	f("an unknown head", 0, 1, 0, 1, 'm', 1, head|1<<6, 1, 6, 0, 0)
+	f("a series beyond all", 0, 1, 0, 1, 'm', 1, 0, 1, 1, 6, 0, 0)
+	f("the times of no run", 0, 1, 0, 1, 'm', 1, head|1<<5, 1, 0)
+	f("the times of a shorter run", 0, 1, 0, 1, 'm', 3, head, 1, 6, 0, 0, 1<<5, 0, 2, 0, 0)
+	f("unknown times", 0, 1, 0, 1, 'm', 1, head, 1, 8, 0, 0)
+	f("an unknown unit", 0, 1, 0, 1, 'm', 1, head, 1, 3, 0, 0)
+	f("a time out of range", 0, 1, 0, 1, 'm', 1, head, 1, 6, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0)
+	f("a second time out of range", 0, 1, 0, 1, 'm', 2, head, 2, 6, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0, 0)
+	f("an unknown coding", 0, 1, 0, 1, 'm', 1, head|5, 1, 6, 0, 0)
+	f("an infinite value", 0, 1, 0, 1, 'm', 1, head|7, 1, 6, 0, 0, 0, 0, 0, 0, 0, 0xf0, 0x7f)
+	f("a whole number too long", 0, 1, 0, 1, 'm', 1, head, 1, 6, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02)
+	if err := decodeAny("command", []byte{2, 2, 1, 1, 0, 0, 1, 0, 1, 'm', 1, head, 1, 6, 0, 0}); err != nil {
 		t.Errorf("the form that these break: %v", err)
 	}
 }
@@ -397,7 +486,7 @@ func FuzzDecode(f *testing.F) {
 			t.Fatal(err)
 		}
 		gotIdentity, got, err := new(command.Decoder).Write(h, body)
-		if err != nil || gotIdentity != identity || !cmp.Equal(got, columns) {
+		if err != nil || gotIdentity != identity || !cmp.Equal(got, columns, bitwise) {
 			t.Fatalf("%+v %+v came back as %+v %+v, %v", identity, columns, gotIdentity, got, err)
 		}
 	})

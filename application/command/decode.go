@@ -3,12 +3,8 @@ package command
 import (
 	"encoding/binary"
 	"errors"
-	"math"
-	"unsafe"
 
 	"github.com/raftmetrics/raftmetrics/domain/metric"
-	"github.com/raftmetrics/raftmetrics/domain/shard"
-	"github.com/raftmetrics/raftmetrics/ports/outbound"
 )
 
 // ErrMalformed means that bytes are not a command, or outcome, of this version.
@@ -81,124 +77,6 @@ func DecodeFinish(body []byte) (FinishBody, error) {
 	return b, nil
 }
 
-// Decoder reads writes and keeps its columns' memory from one to the next. The zero Decoder is ready
-// for use, by one goroutine at a time.
-type Decoder struct {
-	columns outbound.Columns
-}
-
-// Write reads the body of a Write with header h. The columns are valid until the next call; their keys
-// are not copied but share body's memory, which must not change while they are in use.
-func (d *Decoder) Write(h Header, body []byte) (Identity, outbound.Columns, error) {
-	r := reader{rest: body}
-	var identity Identity
-	if h.Version == 1 {
-		identity, d.columns.Replace = r.identity1(), false
-	} else {
-		identity, d.columns.Replace = r.flags()
-	}
-	d.keys(&r)
-	count := r.uvarint()
-	// A sample takes at least a byte of time and eight of value: this bounds what is allocated.
-	if r.bad || count == 0 || count > uint64(len(r.rest))/9 || count > BytesMax {
-		return Identity{}, outbound.Columns{}, ErrMalformed
-	}
-	micros := unit(r.byte()).micros()
-	d.series(&r, int(count))
-	d.timestamps(&r, int(count), micros)
-	d.values(&r, int(count))
-	if r.bad || len(r.rest) != 0 {
-		return Identity{}, outbound.Columns{}, ErrMalformed
-	}
-	return identity, d.columns, nil
-}
-
-func (d *Decoder) keys(r *reader) {
-	count := r.uvarint()
-	if count == 0 || count > uint64(len(r.rest)) {
-		r.bad = true
-		return
-	}
-	lengths := *r
-	total := uint64(0)
-	for range count {
-		n := r.uvarint()
-		if n == 0 || n > metric.SeriesKeyBytesMax {
-			r.bad = true
-			return
-		}
-		total += n
-	}
-	if total > uint64(len(r.rest)) {
-		r.bad = true
-		return
-	}
-	block := r.take(int(total))
-	if r.bad {
-		return
-	}
-	text := unsafe.String(unsafe.SliceData(block), len(block)) //nolint:gosec // documented aliasing: no copy of every key
-	d.columns.Keys = d.columns.Keys[:0]
-	for range count {
-		n := lengths.uvarint()
-		d.columns.Keys = append(d.columns.Keys, text[:n])
-		text = text[n:]
-	}
-}
-
-func (d *Decoder) series(r *reader, count int) {
-	d.columns.Series = resize(d.columns.Series, count)
-	if len(d.columns.Keys) == 1 {
-		clear(d.columns.Series)
-		return
-	}
-	last, keys := int64(0), int64(len(d.columns.Keys))
-	for i := range d.columns.Series {
-		last += r.varint()
-		if last < 0 || last >= keys {
-			r.bad = true
-			return
-		}
-		d.columns.Series[i] = uint32(last)
-	}
-}
-
-func (d *Decoder) timestamps(r *reader, count int, micros int64) {
-	d.columns.Timestamps = resize(d.columns.Timestamps, count)
-	if r.bad || micros == 0 {
-		r.bad = true
-		return
-	}
-	last := int64(0)
-	for i := range d.columns.Timestamps {
-		last += r.varint()
-		if !validTimestamp(last, micros) {
-			r.bad = true
-			return
-		}
-		d.columns.Timestamps[i] = last * micros
-	}
-}
-
-func (d *Decoder) values(r *reader, count int) {
-	block := r.take(8 * count)
-	if r.bad {
-		return
-	}
-	d.columns.Values = resize(d.columns.Values, count)
-	for i := range d.columns.Values {
-		bits := binary.LittleEndian.Uint64(block[8*i:])
-		if bits&infinite == infinite {
-			r.bad = true
-			return
-		}
-		d.columns.Values[i] = math.Float64frombits(bits)
-	}
-}
-
-// infinite is the exponent of infinities and NaNs.
-const infinite = 0x7ff << 52
-
 func resize[T any](s []T, n int) []T {
 	if cap(s) < n {
 		return make([]T, n)
@@ -254,33 +132,4 @@ func (r *reader) uvarintLong() uint64 {
 func (r *reader) varint() int64 {
 	z := r.uvarint()
 	return int64(z>>1) ^ -int64(z&1)
-}
-
-// flags reads a Write's flags and identity.
-func (r *reader) flags() (identity Identity, replace bool) {
-	flags := r.byte()
-	if flags&^flagsKnown != 0 {
-		r.bad = true
-	}
-	if flags&flagIdentity != 0 {
-		home, number := r.uvarint(), r.uvarint()
-		if home >= shard.CountMax || number == 0 {
-			r.bad = true
-		}
-		identity = Identity{Home: shard.ID(home), Number: number}
-	}
-	return identity, flags&flagReplace != 0
-}
-
-// identity1 reads a Write's identity in version 1.
-func (r *reader) identity1() Identity {
-	home := r.uvarint()
-	if home == 0 {
-		return Identity{}
-	}
-	number := r.uvarint()
-	if home > shard.CountMax || number == 0 {
-		r.bad = true
-	}
-	return Identity{Home: shard.ID(home - 1), Number: number}
 }

@@ -1,12 +1,6 @@
 package command
 
-import (
-	"encoding/binary"
-	"math"
-
-	"github.com/raftmetrics/raftmetrics/domain/metric"
-	"github.com/raftmetrics/raftmetrics/ports/outbound"
-)
+import "encoding/binary"
 
 // headerBytesMax is the room that a header can take: version, kind, three uvarints.
 const headerBytesMax = 2 + 3*binary.MaxVarintLen64
@@ -73,148 +67,16 @@ func (f *Frame) EncodeFinish(b FinishBody) {
 	f.data = binary.AppendUvarint(f.data, b.Stored)
 }
 
-// The flags of a Write.
-const (
-	flagIdentity = 1 << iota // an identity follows
-	flagReplace              // outbound.Columns.Replace
-	flagsKnown   = 1<<iota - 1
-)
+// appendVarint is binary.AppendVarint with the one-byte and two-byte cases, by far the most frequent, in
+// front.
+func appendVarint(d []byte, v int64) []byte { return appendUvarint(d, uint64(v<<1)^uint64(v>>63)) }
 
-// EncodeWrite makes the frame a Write of columns, which it does not keep. The columns must be what
-// outbound.Columns asks for: equal lengths, indexes within Keys, finite values, valid timestamps.
-//
-//	flags                           byte
-//	home, number of the Begin       uvarint each, only with identity
-//	keys                            uvarint
-//	key lengths                     uvarint each
-//	key bytes
-//	samples                         uvarint
-//	unit of time                    byte: 0 µs, 1 ms, 2 s
-//	series                          varint each: index less the one before; left out for one key
-//	timestamps                      varint each: units less the one before
-//	values                          8 bytes each, IEEE 754, little endian
-func (f *Frame) EncodeWrite(identity Identity, columns outbound.Columns) {
-	f.begin(Write)
-	flags := byte(0)
-	if !identity.IsNone() {
-		flags |= flagIdentity
+func appendUvarint(d []byte, v uint64) []byte {
+	switch {
+	case v < 1<<7:
+		return append(d, byte(v))
+	case v < 1<<14:
+		return append(d, byte(v)|0x80, byte(v>>7))
 	}
-	if columns.Replace {
-		flags |= flagReplace
-	}
-	d := f.data
-	d = append(d, flags)
-	if !identity.IsNone() {
-		d = binary.AppendUvarint(d, uint64(identity.Home))
-		d = binary.AppendUvarint(d, identity.Number)
-	}
-	d = appendKeys(d, columns.Keys)
-	d = binary.AppendUvarint(d, uint64(len(columns.Values)))
-	u := unitOf(columns.Timestamps)
-	d = append(d, byte(u))
-	if len(columns.Keys) > 1 {
-		d = appendSeries(d, columns.Series)
-	}
-	d = appendTimestamps(d, columns.Timestamps, u)
-	f.data = appendValues(d, columns.Values)
-}
-
-func appendKeys(d []byte, keys []string) []byte {
-	d = binary.AppendUvarint(d, uint64(len(keys)))
-	for _, k := range keys {
-		d = binary.AppendUvarint(d, uint64(len(k)))
-	}
-	for _, k := range keys {
-		d = append(d, k...)
-	}
-	return d
-}
-
-func appendSeries(d []byte, series []uint32) []byte {
-	last := int64(0)
-	for _, s := range series {
-		d = appendVarint(d, int64(s)-last)
-		last = int64(s)
-	}
-	return d
-}
-
-// unit is the coarsest step of time that all timestamps of a command are whole multiples of.
-type unit byte
-
-const (
-	unitMicro  unit = 0
-	unitMilli  unit = 1
-	unitSecond unit = 2
-)
-
-// micros returns the unit's length in microseconds, 0 for an unknown unit.
-func (u unit) micros() int64 {
-	switch u {
-	case unitMicro:
-		return 1
-	case unitMilli:
-		return 1_000
-	case unitSecond:
-		return 1_000_000
-	}
-	return 0
-}
-
-func unitOf(timestamps []int64) unit {
-	u := unitSecond
-	for _, t := range timestamps {
-		if u == unitSecond && t%1_000_000 != 0 {
-			u = unitMilli
-		}
-		if u == unitMilli && t%1_000 != 0 {
-			return unitMicro
-		}
-	}
-	return u
-}
-
-func appendTimestamps(d []byte, timestamps []int64, u unit) []byte {
-	last := int64(0)
-	for _, t := range timestamps {
-		if t == last {
-			d = append(d, 0)
-			continue
-		}
-		// The divisions are by constants, so that they cost a multiplication.
-		step := t - last
-		switch u {
-		case unitSecond:
-			step /= 1_000_000
-		case unitMilli:
-			step /= 1_000
-		case unitMicro:
-		}
-		d = appendVarint(d, step)
-		last = t
-	}
-	return d
-}
-
-func appendValues(d []byte, values []float64) []byte {
-	at := len(d)
-	d = append(d, make([]byte, 8*len(values))...)
-	for i, v := range values {
-		binary.LittleEndian.PutUint64(d[at+8*i:], math.Float64bits(v))
-	}
-	return d
-}
-
-// appendVarint is binary.AppendVarint with the one-byte case, by far the most frequent, in front.
-func appendVarint(d []byte, v int64) []byte {
-	z := uint64(v<<1) ^ uint64(v>>63)
-	if z < 0x80 {
-		return append(d, byte(z))
-	}
-	return binary.AppendUvarint(d, z)
-}
-
-// validTimestamp reports whether units of length micros make a valid timestamp.
-func validTimestamp(units, micros int64) bool {
-	return units >= int64(metric.TimestampMin)/micros && units <= int64(metric.TimestampMax)/micros
+	return binary.AppendUvarint(d, v)
 }
