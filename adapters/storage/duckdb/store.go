@@ -134,6 +134,7 @@ type replica struct {
 	table      *memtable.Table
 	stored     atomic.Bool           // the file may hold samples
 	runs       atomic.Pointer[[]run] // see runList; never changed in place, set by opening, flushes and merges
+	rewrites   rewrites              // tells readers that rows were taken away
 
 	ended     context.Context //nolint:containedctx // ends when the replica is taken away, so that its statements stop
 	end       context.CancelCauseFunc

@@ -108,6 +108,12 @@ func (c *Conn) Exec(ctx context.Context, sql string) error {
 // Transact runs body between BEGIN and COMMIT, or ROLLBACK when it fails. A commit that has begun is
 // not interrupted.
 func (c *Conn) Transact(ctx context.Context, body func() error) error {
+	return c.TransactAround(ctx, body, func(commit func() error) error { return commit() })
+}
+
+// TransactAround is Transact where around, which must call commit once, says what else happens at the
+// moment of the commit. Its error is what comes back.
+func (c *Conn) TransactAround(ctx context.Context, body func() error, around func(commit func() error) error) error {
 	if err := c.Exec(ctx, "BEGIN TRANSACTION"); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
@@ -118,8 +124,10 @@ func (c *Conn) Transact(ctx context.Context, body func() error) error {
 		}
 		return err
 	}
-	if err := c.Exec(uncancelled, "COMMIT"); err != nil {
-		return fmt.Errorf("commit: %w", err)
-	}
-	return nil
+	return around(func() error {
+		if err := c.Exec(uncancelled, "COMMIT"); err != nil {
+			return fmt.Errorf("commit: %w", err)
+		}
+		return nil
+	})
 }
