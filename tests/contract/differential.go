@@ -27,7 +27,7 @@ func testDifferential(t env) {
 				d.stop()
 			}
 		}()
-		r.Repeat(map[string]func(*rapid.T){
+		actions := map[string]func(*rapid.T){
 			"append":  d.appendSome,
 			"append2": d.appendSome,
 			"cut":     d.cutOne,
@@ -36,7 +36,17 @@ func testDifferential(t env) {
 			"query":   d.queryAny,
 			"query2":  d.queryAny,
 			"latest":  d.latestAny,
-		})
+		}
+		if d.forgets() {
+			actions["replace"], actions["delete"], actions["retain"] = d.replaceSome, d.deleteSome, d.retainSome
+		}
+		if d.lists() {
+			actions["ask"], actions["list"] = d.askAny, d.listAny
+		}
+		if d.merges() {
+			actions["merge"] = d.mergeOne
+		}
+		r.Repeat(actions)
 		d.queryAny(r)
 	})
 }
@@ -51,9 +61,26 @@ type differential struct {
 
 // shardModel is a shard's log and how far its cut and its durable state reach into it.
 type shardModel struct {
-	log          []sample
+	log          []operation
+	now          *content // after the log, or nil
 	cut, durable mark
 	hasCut       bool
+}
+
+// note appends to the log.
+func (m *shardModel) note(o operation) {
+	m.log = append(m.log, o)
+	if m.now != nil {
+		m.now.apply(o)
+	}
+}
+
+// content returns what counts after the whole log.
+func (m *shardModel) content() *content {
+	if m.now == nil {
+		m.now = contentOf(m.log)
+	}
+	return m.now
 }
 
 type mark struct {
@@ -71,7 +98,9 @@ var (
 		rapid.Int64Range(-5, 5),
 		rapid.SampledFrom([]int64{int64(metric.TimestampMin), int64(metric.TimestampMax)}),
 	)
-	anyValue = rapid.OneOf(
+	fewTimes  = rapid.Map(rapid.Int64Range(-3, 3), func(m int64) int64 { return m * 1800 * second })
+	fewValues = rapid.Map(rapid.IntRange(0, 2), func(i int) float64 { return float64(i) })
+	anyValue  = rapid.OneOf(
 		rapid.Map(rapid.Int32(), func(i int32) float64 { return float64(i) }),
 		rapid.Float64Range(-1e3, 1e3),
 		rapid.SampledFrom([]float64{1e16, -1e16, 1e100, -1e100, 0.1, 1e-300}),
@@ -97,20 +126,63 @@ func anySeries(r *rapid.T) metric.Series {
 	return series
 }
 
-// appendSome appends a batch to each shard that the map gives one of the drawn samples to.
-func (d *differential) appendSome(r *rapid.T) {
+func (d *differential) appendSome(r *rapid.T) { d.appendThose(r, anyTime, anyValue, false) }
+
+// replaceSome draws from few times and values, so that they meet.
+func (d *differential) replaceSome(r *rapid.T) {
+	d.appendThose(r, fewTimes, fewValues, rapid.Bool().Draw(r, "replace"))
+}
+
+// appendThose appends a batch to each shard that the map gives one of the drawn samples to.
+func (d *differential) appendThose(r *rapid.T, at *rapid.Generator[int64], value *rapid.Generator[float64], replace bool) {
 	var batches [differentialShards][]sample
 	for range rapid.IntRange(1, 40).Draw(r, "samples") {
 		series := anySeries(r)
 		id := d.placement.Of(series)
-		batches[id] = append(batches[id], sample{series, anyTime.Draw(r, "at"), anyValue.Draw(r, "value")})
+		batches[id] = append(batches[id], sample{series, at.Draw(r, "at"), value.Draw(r, "value")})
 	}
 	for id, batch := range batches {
-		if len(batch) > 0 {
-			d.append(shard.ID(id), batch...)
-			d.shards[id].log = append(d.shards[id].log, batch...)
+		if len(batch) == 0 {
+			continue
 		}
+		if replace {
+			d.replace(shard.ID(id), batch...)
+		} else {
+			d.append(shard.ID(id), batch...)
+		}
+		d.shards[id].note(operation{samples: batch, replace: replace})
 	}
+}
+
+// deleteSome deletes a range of a metric, or all of it, in every shard.
+func (d *differential) deleteSome(r *rapid.T) {
+	deletion := outbound.Deletion{Metric: nameOf(r, anyMetric.Draw(r, "metric")), Range: aggregate.Everything()}
+	if rapid.Bool().Draw(r, "ranged") {
+		deletion.Range = anyRange(r)
+	}
+	for id := range d.shards {
+		m := &d.shards[id]
+		d.subject.delete(shard.ID(id), deletion, m.content().knows(deletion.Metric))
+		m.note(operation{delete: &deletion})
+	}
+}
+
+// retainSome moves the cut-offs of one shard, as some policy would, on or (in vain) back.
+func (d *differential) retainSome(r *rapid.T) {
+	anyCutoff := rapid.OneOf(
+		rapid.Map(rapid.Int64Range(-3, 1), func(h int64) metric.Timestamp { return metric.Timestamp(h * 3600 * second) }),
+		rapid.Just(metric.TimestampMin))
+	c := metric.Cutoffs{Default: anyCutoff.Draw(r, "default")}
+	for _, pattern := range rapid.SampledFrom([][]string{nil, {"cpu"}, {"c*", "mem"}, {"?e*"}}).Draw(r, "patterns") {
+		c.Rules = append(c.Rules, metric.CutoffRule{Pattern: pattern, Before: anyCutoff.Draw(r, pattern)})
+	}
+	id := anyShard.Draw(r, "shard")
+	d.retain(shard.ID(id), c)
+	d.shards[id].note(operation{retain: &c})
+}
+
+func (d *differential) mergeOne(r *rapid.T) {
+	d.merge(shard.ID(anyShard.Draw(r, "shard")), rapid.Bool().Draw(r, "all"))
 }
 
 func (d *differential) cutOne(r *rapid.T) {
@@ -147,7 +219,7 @@ func (d *differential) restart(r *rapid.T) {
 		if !equalState(state, m.durable.state) {
 			r.Fatalf("shard %d came back at %+v, want %+v", id, state, m.durable.state)
 		}
-		m.log = m.log[:m.durable.length]
+		m.log, m.now = m.log[:m.durable.length], nil
 	}
 }
 
@@ -157,34 +229,87 @@ func (d *differential) scope(r *rapid.T) (ids []shard.ID, samples []sample) {
 	for i := range rapid.IntRange(1, differentialShards).Draw(r, "shards") {
 		id := (first + i) % differentialShards
 		ids = append(ids, shard.ID(id))
-		samples = append(samples, d.shards[id].log...)
+		samples = append(samples, d.shards[id].content().samples...)
 	}
 	return ids, samples
 }
 
 func anyMatchers(r *rapid.T) metric.Matchers {
-	var tags []metric.Tag
+	var list []metric.Matcher
 	if host := anyHost.Draw(r, "matched host"); host != "" {
-		tags = append(tags, metric.Tag{Key: "host", Value: host})
+		list = append(list, metric.Matcher{Key: "host", Op: metric.MatchAnyOf, Values: []string{host}})
+		if rapid.Bool().Draw(r, "or") {
+			list[0].Values = append(list[0].Values, "a", "none")
+		}
 	}
-	return matchersOf(r, tags...)
+	if rapid.IntRange(0, 3).Draw(r, "not") == 0 {
+		list = append(list, metric.Matcher{Key: "host", Op: metric.MatchNoneOf, Values: []string{"b", "none"}})
+	}
+	if pattern := rapid.SampledFrom([]string{"", "", "", "x?", ".*", ".+", "[^x]*"}).Draw(r, "pattern"); pattern != "" {
+		list = append(list, metric.Matcher{Key: "zone", Op: metric.MatchPattern, Values: []string{pattern}})
+	}
+	m, err := metric.NewSelection(list)
+	if err != nil {
+		r.Fatalf("NewSelection: %v", err)
+	}
+	return m
 }
 
-func (d *differential) queryAny(r *rapid.T) {
-	ids, samples := d.scope(r)
+func anyRange(r *rapid.T) aggregate.Range {
+	from := rapid.Int64Range(-7200, 7200).Draw(r, "from") * second
+	return rangeOf(r, from, from+rapid.Int64Range(0, 7200).Draw(r, "length")*second)
+}
+
+func anySpec(r *rapid.T) aggregate.QuerySpec {
 	spec := aggregate.QuerySpec{
 		Metric:   nameOf(r, anyMetric.Draw(r, "metric")),
 		Matchers: anyMatchers(r),
 		GroupBy:  rapid.SampledFrom([][]string{nil, {"host"}, {"zone", "host"}}).Draw(r, "group_by"),
 	}
-	if text := rapid.SampledFrom([]string{"", "10s", "1h", "1w"}).Draw(r, "window"); text != "" {
+	if text := rapid.SampledFrom([]string{"", "10s", "1m", "7m", "1h", "1w"}).Draw(r, "window"); text != "" {
 		spec.Window = windowOf(r, text)
 	}
 	if rapid.Bool().Draw(r, "ranged") {
-		from := rapid.Int64Range(-7200, 7200).Draw(r, "from") * second
-		spec.Range = rangeOf(r, from, from+rapid.Int64Range(0, 7200).Draw(r, "length")*second)
+		spec.Range = anyRange(r)
 	}
-	d.check(spec, samples, ids...)
+	return spec
+}
+
+func (d *differential) queryAny(r *rapid.T) {
+	ids, samples := d.scope(r)
+	d.check(anySpec(r), samples, ids...)
+}
+
+// askAny asks what needs more than plain partials.
+func (d *differential) askAny(r *rapid.T) {
+	ids, samples := d.scope(r)
+	spec := anySpec(r)
+	if op := rapid.Uint8Range(0, uint8(aggregate.NotEqual)).Draw(r, "where"); op > 0 {
+		var err error
+		if spec.Where, err = aggregate.NewWhere(aggregate.Comparison(op), rapid.OneOf(fewValues, anyValue).Draw(r, "than")); err != nil {
+			r.Fatalf("NewWhere: %v", err)
+		}
+	}
+	functions := rapid.SampledFrom([]string{
+		"first,last", "stddev,avg", "rate,increase,delta", "p50,p99", "last,rate,stddev,p10", "min,max,count,sum",
+	}).Draw(r, "functions")
+	d.ask(spec, functionsOf(r, functions), samples, ids...)
+}
+
+func (d *differential) listAny(r *rapid.T) {
+	ids, samples := d.scope(r)
+	spec := metric.ListingSpec{
+		Kind:     metric.ListingKind(rapid.Uint8Range(uint8(metric.ListSeries), uint8(metric.ListTagValues)).Draw(r, "list")),
+		Matchers: anyMatchers(r),
+		Limit:    rapid.SampledFrom([]int{0, 1, 2, 5}).Draw(r, "limit"),
+	}
+	if spec.Kind == metric.ListTagValues {
+		spec.Key = rapid.SampledFrom([]string{"host", "zone", "none"}).Draw(r, "key")
+	}
+	if rapid.Bool().Draw(r, "of one") {
+		spec.Metric = nameOf(r, anyMetric.Draw(r, "metric"))
+	}
+	d.checkList(spec, samples, ids...)
 }
 
 func (d *differential) latestAny(r *rapid.T) {

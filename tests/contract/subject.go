@@ -3,6 +3,7 @@ package contract
 import (
 	"bytes"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/raftmetrics/raftmetrics/domain/aggregate"
@@ -83,6 +84,68 @@ func (s *subject) append(id shard.ID, samples ...sample) {
 		s.Fatalf("Append(%d): %v", id, err)
 	}
 }
+
+// replace appends samples that replace others.
+func (s *subject) replace(id shard.ID, samples ...sample) {
+	s.Helper()
+	c := columnsOf(samples)
+	c.Replace = true
+	if err := s.store.Append(s.ctx, id, c); err != nil {
+		s.Fatalf("Append(%d): %v", id, err)
+	}
+}
+
+// delete deletes; the metric must have existed as want says.
+func (s *subject) delete(id shard.ID, d outbound.Deletion, want bool) {
+	s.Helper()
+	existed, err := s.store.(outbound.SampleRemover).Delete(s.ctx, id, d)
+	if err != nil || existed != want {
+		s.Fatalf("Delete(%d, %v)=%v, %v, want %v", id, d, existed, err, want)
+	}
+}
+
+func (s *subject) retain(id shard.ID, c metric.Cutoffs) {
+	s.Helper()
+	if err := s.store.(outbound.SampleRemover).Retain(s.ctx, id, c); err != nil {
+		s.Fatalf("Retain(%d, %v): %v", id, c, err)
+	}
+}
+
+// merge merges until there is no more to do.
+func (s *subject) merge(id shard.ID, all bool) {
+	s.Helper()
+	for more, steps := true, 0; more; steps++ {
+		var err error
+		if more, err = s.store.(outbound.RunMerger).Merge(s.ctx, id, all); err != nil || steps == mergeStepsMax {
+			s.Fatalf("Merge(%d): step %d: %v", id, steps, err)
+		}
+	}
+}
+
+// mergeStepsMax bounds how often a shard may have more to merge.
+const mergeStepsMax = 10_000
+
+// checkList compares a listing with the reference over samples.
+func (s *subject) checkList(spec metric.ListingSpec, samples []sample, shards ...shard.ID) {
+	s.Helper()
+	l, err := metric.NewListing(spec)
+	if err != nil {
+		s.Fatalf("NewListing: %v", err)
+	}
+	got, err := s.store.(outbound.SeriesLister).ListSeries(s.ctx, shards, l)
+	if want := list(l, samples); err != nil || !slices.Equal(got, want) {
+		s.Fatalf("ListSeries(%v)=%q, %v, want %q", l, got, err, want)
+	}
+}
+
+// forgets reports whether the store replaces, deletes and retains.
+func (s *subject) forgets() bool { _, ok := s.store.(outbound.SampleRemover); return ok }
+
+// lists reports whether the store lists series and answers the richer questions.
+func (s *subject) lists() bool { _, ok := s.store.(outbound.SeriesLister); return ok }
+
+// merges reports whether the store merges.
+func (s *subject) merges() bool { _, ok := s.store.(outbound.RunMerger); return ok }
 
 func (s *subject) cut(id shard.ID, index uint64) outbound.AppliedState {
 	state := stateAt(index)
