@@ -1,5 +1,6 @@
 // Package maintain is the use case that moves what shards have applied to disk: when they have grown,
-// when they have waited long enough, and before the node stops.
+// when they have waited long enough, and before the node stops; and that has merged what lies there in
+// many pieces.
 package maintain
 
 import (
@@ -30,6 +31,8 @@ const (
 	AgeMaxDefault = 2 * time.Minute
 	// FlushesMaxDefault bounds the flushes under way at once.
 	FlushesMaxDefault = 2
+	// mergesMax bounds the merges under way at once. One leaves the other core to writes and queries.
+	mergesMax = 1
 	// StopTimeoutDefault bounds the flushes of a stop.
 	StopTimeoutDefault = 30 * time.Second
 
@@ -42,6 +45,7 @@ const (
 type Options struct {
 	Machine     Machine
 	Flusher     outbound.StateFlusher
+	Merger      outbound.RunMerger // nil: there is nothing to merge
 	Truncator   outbound.LogTruncator
 	Clock       outbound.Clock
 	Timer       outbound.Timer
@@ -51,9 +55,11 @@ type Options struct {
 	// Failed is told of every failed flush, in turn and soon to return; nil: nobody is told. A
 	// failure of kind Corrupt is final: the shard is not flushed again. Others are tried again.
 	Failed func(id shard.ID, err error)
+	// MergeFailed is Failed for merges.
+	MergeFailed func(id shard.ID, err error)
 }
 
-// Maintainer flushes a node's shards in the background.
+// Maintainer flushes and merges a node's shards in the background.
 type Maintainer struct {
 	options  Options
 	requests chan request
@@ -61,7 +67,7 @@ type Maintainer struct {
 
 var _ inbound.NodeFlusher = (*Maintainer)(nil)
 
-// request asks Run to flush everything; it answers once.
+// request asks Run to flush and merge everything; it answers once.
 type request struct{ done chan error }
 
 // New returns a Maintainer; Run does the work.
@@ -77,6 +83,12 @@ func New(o Options) *Maintainer {
 	}
 	if o.Failed == nil {
 		o.Failed = func(shard.ID, error) {}
+	}
+	if o.MergeFailed == nil {
+		o.MergeFailed = func(shard.ID, error) {}
+	}
+	if o.Merger == nil {
+		o.Merger = noMerger{}
 	}
 	return &Maintainer{options: o, requests: make(chan request)}
 }

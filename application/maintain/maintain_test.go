@@ -86,6 +86,11 @@ func (r *rig) flush(takes time.Duration) func(context.Context, shard.ID) (uint64
 
 func newRig(t *testing.T, shards int) *rig {
 	t.Helper()
+	return newMergingRig(t, shards, nil)
+}
+
+func newMergingRig(t *testing.T, shards int, merger outbound.RunMerger) *rig {
+	t.Helper()
 	ctrl := gomock.NewController(t)
 	r := &rig{t: t, started: time.Now(), ended: make(chan error, 1), flusher: outboundmock.NewMockStateFlusher(ctrl)}
 	r.mu.wants, r.mu.cuts, r.mu.durable = map[shard.ID]bool{}, map[shard.ID]uint64{}, map[shard.ID]uint64{}
@@ -104,8 +109,13 @@ func newRig(t *testing.T, shards int) *rig {
 	var ctx context.Context
 	ctx, r.cancel = context.WithCancel(t.Context())
 	r.Maintainer = maintain.New(maintain.Options{
-		Machine: r.machine, Flusher: r.flusher, Truncator: truncator, Clock: r, Timer: r,
+		Machine: r.machine, Flusher: r.flusher, Merger: merger, Truncator: truncator, Clock: r, Timer: r,
 		Failed: func(_ shard.ID, err error) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.mu.failures = append(r.mu.failures, err)
+		},
+		MergeFailed: func(_ shard.ID, err error) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.mu.failures = append(r.mu.failures, err)

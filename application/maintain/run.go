@@ -22,13 +22,15 @@ type run struct {
 	running int
 	results chan result
 	waiting []waiting
+	merges  merges
 }
 
 // waiting is a request under way.
 type waiting struct {
 	request
-	left map[shard.ID]bool // to be flushed still, or once more
-	errs []error
+	left  map[shard.ID]bool // to be flushed still, or once more
+	merge map[shard.ID]bool // to be merged behind that
+	errs  []error
 }
 
 // progress is how far a shard's flushes have come.
@@ -58,6 +60,7 @@ func (m *Maintainer) Run(ctx context.Context) error {
 		Maintainer: m,
 		shards:     make(map[shard.ID]*progress),
 		results:    make(chan result, m.options.FlushesMax),
+		merges:     newMerges(),
 	}
 	// Flushes outlive ctx: a stop finishes them.
 	flushes, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -65,6 +68,7 @@ func (m *Maintainer) Run(ctx context.Context) error {
 	tick := m.options.Timer.After(tickEvery)
 	for {
 		r.start(flushes)
+		r.startMerge(ctx)
 		select {
 		case <-ctx.Done():
 			defer r.abandon()
@@ -73,6 +77,8 @@ func (m *Maintainer) Run(ctx context.Context) error {
 			r.taken()
 		case done := <-r.results:
 			r.finished(done)
+		case done := <-r.merges.results:
+			r.merged(done)
 		case asked := <-r.requests:
 			r.flushAll(asked)
 		case <-tick:
@@ -82,8 +88,8 @@ func (m *Maintainer) Run(ctx context.Context) error {
 	}
 }
 
-// Flush implements inbound.NodeFlusher. A shard whose flush fails is an error, though it will be tried
-// again. It is answered while Run works: Unavailable (stopping) when that ends before all is on disk.
+// Flush implements inbound.NodeFlusher. A shard whose flush or merge fails is an error, though it will be
+// tried again. It is answered while Run works: Unavailable (stopping) when that ends before all is on disk.
 func (m *Maintainer) Flush(ctx context.Context) error {
 	asked := request{done: make(chan error, 1)}
 	select {
@@ -106,7 +112,7 @@ func (r *run) flushAll(asked request) {
 		asked.done <- fault.New(fault.Exhausted, "flush_limit", "too many flushes are waited for; try again later")
 		return
 	}
-	w := waiting{request: asked, left: map[shard.ID]bool{}}
+	w := waiting{request: asked, left: map[shard.ID]bool{}, merge: map[shard.ID]bool{}}
 	for _, id := range r.options.Machine.Shards() {
 		r.options.Machine.Cut(id)
 		if r.progress(id).broken {
@@ -131,10 +137,16 @@ var errBroken = errors.New("its storage is damaged")
 func (r *run) settle(done result) {
 	for i := range r.waiting {
 		w := &r.waiting[i]
-		if w.left[done.id] && done.err != nil {
-			w.errs = append(w.errs, fmt.Errorf("flush shard %v: %w", done.id, done.err))
+		if !w.left[done.id] {
+			continue
 		}
 		delete(w.left, done.id)
+		if done.err != nil {
+			w.errs = append(w.errs, fmt.Errorf("flush shard %v: %w", done.id, done.err))
+			continue
+		}
+		w.merge[done.id] = true
+		r.mergeAll(done.id)
 	}
 	r.answer()
 }
@@ -142,7 +154,7 @@ func (r *run) settle(done result) {
 // answer answers the requests that have nothing left to wait for.
 func (r *run) answer() {
 	r.waiting = slices.DeleteFunc(r.waiting, func(w waiting) bool {
-		if len(w.left) > 0 {
+		if len(w.left)+len(w.merge) > 0 {
 			return false
 		}
 		w.done <- errors.Join(w.errs...)
@@ -233,6 +245,7 @@ func (r *run) finished(done result) {
 	if again {
 		r.enqueue(done.id)
 	}
+	r.wantsMerge(done.id)
 }
 
 // tick queues the retries that are due and cuts the shards that have waited long enough.
@@ -244,6 +257,7 @@ func (r *run) tick() {
 			p.retryAfter = 0
 			r.enqueue(id)
 		}
+		r.wantsMerge(id)
 		applied := r.options.Machine.Applied(id)
 		switch {
 		case applied <= p.durable:
@@ -269,8 +283,11 @@ func (r *run) stop(ctx context.Context, cancel context.CancelFunc) error {
 	machine.TakeCut()
 	timeout := r.options.Timer.After(r.options.StopTimeout)
 	var failures []error
-	for r.start(ctx); r.running > 0; r.start(ctx) {
+	// A merge that is under way has been told to stop, and is waited for like the flushes.
+	for r.start(ctx); r.running+r.merges.running > 0; r.start(ctx) {
 		select {
+		case <-r.merges.results:
+			r.merges.running--
 		case done := <-r.results:
 			r.finished(done)
 			if done.err != nil {
