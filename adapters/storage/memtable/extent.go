@@ -8,6 +8,8 @@ type Extent struct {
 	Oldest, Newest int64 // times of samples; meaningless without any
 	// SeriesMinutes bounds from above the minutes that have samples, each series' own.
 	SeriesMinutes int64
+	// Replacing reports that some samples may replace others, so that EachResolved may have effects.
+	Replacing bool
 }
 
 // ExtentOf returns what generations, which are frozen, hold together.
@@ -18,6 +20,7 @@ func ExtentOf(generations []*Generation) Extent {
 		e.Samples += g.samples
 		for i := range g.columns {
 			c := &g.columns[i]
+			e.Replacing = e.Replacing || c.marked
 			e.Oldest, e.Newest = min(e.Oldest, c.oldest), max(e.Newest, c.newest.At)
 			e.SeriesMinutes += (c.newest.At-c.oldest)/minute + 1
 		}

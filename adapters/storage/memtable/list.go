@@ -51,9 +51,13 @@ func (t *Table) list(ctx context.Context, l metric.Listing, items *items) error 
 			if ctx.Err() != nil {
 				return fmt.Errorf("list series: %w", context.Cause(ctx))
 			}
-			for _, id := range t.liveOf(ids) {
+			live := t.liveOf(ids)
+			for _, id := range live {
 				series, _ := s.list.At(id)
 				items.addOf(series, l)
+			}
+			if l.Kind() == metric.ListMetrics && len(live) > 0 {
+				break // One series is enough for its metric.
 			}
 		}
 	}
@@ -89,12 +93,13 @@ func (t *Table) liveOf(ids []catalogue.SeriesID) []catalogue.SeriesID {
 // items collects the least distinct texts, up to a number of them.
 type items struct {
 	max   int
-	least []string // those seen, some of them too great and some twice
-	bound string   // nothing from here on is among the least, where full
+	least []string            // those seen, some of them too great and some twice
+	seen  map[string]struct{} // those in least that may come again
+	bound string              // nothing from here on is among the least, where full
 	full  bool
 }
 
-func newItems(limit int) *items { return &items{max: limit} }
+func newItems(limit int) *items { return &items{max: limit, seen: map[string]struct{}{}} }
 
 // addOf adds what l asks for of a series.
 func (i *items) addOf(series metric.Series, l metric.Listing) {
@@ -102,24 +107,30 @@ func (i *items) addOf(series metric.Series, l metric.Listing) {
 	case metric.ListSeries:
 		i.add(series.Key())
 	case metric.ListMetrics:
-		i.add(series.Name().String())
+		i.addAgain(series.Name().String())
 	case metric.ListTagKeys:
 		for n := range series.Tags().Len() {
-			i.add(series.Tags().At(n).Key)
+			i.addAgain(series.Tags().At(n).Key)
 		}
 	case metric.ListTagValues:
 		if value, ok := series.Tags().Get(l.Key()); ok {
-			i.add(value)
+			i.addAgain(value)
 		}
 	}
+}
+
+// addAgain is add for what many series have.
+func (i *items) addAgain(text string) {
+	if _, again := i.seen[text]; again {
+		return
+	}
+	i.seen[text] = struct{}{}
+	i.add(text)
 }
 
 func (i *items) add(text string) {
 	if i.full && text >= i.bound {
 		return
-	}
-	if n := len(i.least); n > 0 && i.least[n-1] == text {
-		return // Neighbours often have the same.
 	}
 	if i.least = append(i.least, text); len(i.least) >= 4*i.max+1024 {
 		i.tidy()
@@ -128,6 +139,7 @@ func (i *items) add(text string) {
 
 // tidy keeps the least distinct ones.
 func (i *items) tidy() {
+	clear(i.seen)
 	slices.Sort(i.least)
 	i.least = slices.Compact(i.least)
 	if len(i.least) >= i.max {

@@ -87,31 +87,27 @@ func (v *View) wants(c *column) bool { return c != nil && c.overlaps(v.from, v.t
 func (t *Table) selectSeries(name metric.Name, matchers metric.Matchers) selection {
 	t.mu.RLock()
 	s := t.selectionOf(name)
-	if matchers.IsZero() {
+	if matchers.IsZero() || !s.known {
 		return s
 	}
+	index := t.mu.catalogue.Index(s.metric)
 	t.mu.RUnlock()
-	matched := s.filter(nil, 0, matchers)
+	matched := index.Select(s.list, s.ids, matchers)
 	seen := len(s.ids)
 	t.mu.RLock()
 	s = t.selectionOf(name)
-	s.ids = s.filter(matched, seen, matchers)
+	for _, id := range s.ids[seen:] {
+		if series, _ := s.list.At(id); matchers.Match(series.Tags()) {
+			matched = append(matched, id)
+		}
+	}
+	s.ids = matched
 	return s
 }
 
 func (t *Table) selectionOf(name metric.Name) selection {
 	id, series, known := t.mu.catalogue.Metric(name)
 	return selection{metric: id, known: known, ids: series, list: t.mu.catalogue.Series()}
-}
-
-// filter appends to matched the ids from index first on that matchers select.
-func (s *selection) filter(matched []catalogue.SeriesID, first int, matchers metric.Matchers) []catalogue.SeriesID {
-	for _, id := range s.ids[first:] {
-		if series, _ := s.list.At(id); matchers.Match(series.Tags()) {
-			matched = append(matched, id)
-		}
-	}
-	return matched
 }
 
 // Query returns what the view was taken for.
