@@ -220,7 +220,7 @@ func TestFatalQueryNamesItsShard(t *testing.T) {
 	n := newNode(t, duckdb.Options{Damaged: reported.note})
 	var armed atomic.Bool
 	n.options = n.options.WithFault(func(statement string) string {
-		if armed.Load() && strings.HasPrefix(statement, "SELECT count") && strings.Contains(statement, " s1_1.points") {
+		if armed.Load() && strings.HasPrefix(statement, "SELECT") && strings.Contains(statement, " s1_1.hours") {
 			return "INTERNAL Error: database has been invalidated because of a previous fatal error. The database must be restarted prior to being used again."
 		}
 		return ""

@@ -10,15 +10,6 @@ import (
 	"github.com/raftmetrics/raftmetrics/domain/metric"
 )
 
-// filtering says how a statement picks series; all of its files do it alike.
-type filtering uint8
-
-const (
-	filterNone filtering = iota // every series of the metric
-	filterOne                   // one series a file
-	filterList                  // the series of a list
-)
-
 // grouping says how a statement tells groups apart; all of its files do it alike.
 type grouping uint8
 
@@ -28,23 +19,29 @@ const (
 	groupJoin            // a list says which series are of which group
 )
 
-// plan is one statement over several files and how to read its rows. Every value is a parameter.
+// plan is the statement that aggregates rows of several files, and how to read its result. Every value
+// is a parameter.
 type plan struct {
 	query    aggregate.Query
+	builder  *aggregate.Builder
+	table    table
 	filter   filtering
 	grouping grouping
-	files    []string
-	args     []any
+	members  []string
+	args     parameters
 	groups   map[int64][]string // values of the group_by keys, by group number
 	lift     int64              // what is added to a time before it is divided by the window's width
 }
 
-func newPlan(q aggregate.Query, files []source) *plan {
-	p := &plan{query: q, groups: map[int64][]string{}}
-	p.filter = p.chooseFilter(files)
-	numbers := p.number(files)
-	for i, f := range files {
-		p.file(i, f, numbers)
+// newPlan returns the plan that adds portions of a table, samples or rollups, to b.
+func newPlan(q aggregate.Query, t table, portions []portion, b *aggregate.Builder) *plan {
+	p := &plan{query: q, builder: b, table: t, groups: map[int64][]string{}}
+	p.filter = chooseFilter(portions)
+	numbers := p.number(portions)
+	for i := range portions {
+		for _, s := range portions[i].spans {
+			p.member(i, &portions[i], s, numbers)
+		}
 	}
 	if w := q.Window(); !w.IsZero() {
 		// SQL's division truncates, so every time is lifted above zero first, by whole windows.
@@ -54,35 +51,21 @@ func newPlan(q aggregate.Query, files []source) *plan {
 	return p
 }
 
-func (p *plan) chooseFilter(files []source) filtering {
-	one := true
-	for _, f := range files {
-		one = one && len(f.view.Selected()) == 1
-	}
-	switch {
-	case one:
-		return filterOne
-	case p.query.Matchers().IsZero():
-		return filterNone
-	}
-	return filterList
-}
-
-// seriesNumber is the group number of a series that is a group of its own: the file's index in the
+// seriesNumber is the group number of a series that is a group of its own: the portion's index in the
 // upper half, the series' id in the lower.
-func seriesNumber(file int, id int64) int64 { return int64(file)<<32 | id }
+func seriesNumber(portion int, id int64) int64 { return int64(portion)<<32 | id }
 
-// number numbers the groups, and returns each selected series' group number where a join needs it.
-func (p *plan) number(files []source) (joined [][]int64) {
+// number numbers the groups, and returns each series' group number where a join needs it.
+func (p *plan) number(portions []portion) (joined [][]int64) {
 	if len(p.query.GroupBy()) == 0 {
 		return nil
 	}
 	byTags := map[string]int64{}
 	p.grouping = groupSeries
-	for i, f := range files {
+	for i := range portions {
 		var numbers []int64
-		for _, id := range f.view.Selected() {
-			series, _ := f.view.Series().At(id)
+		for _, id := range portions[i].ids {
+			series, _ := portions[i].view.Series().At(id)
 			tags := p.query.GroupTags(series.Tags())
 			key := strings.Join(tags, "\x00")
 			n, known := byTags[key]
@@ -99,53 +82,46 @@ func (p *plan) number(files []source) (joined [][]int64) {
 	return joined
 }
 
-// file adds one file's part of the statement.
-func (p *plan) file(i int, f source, numbers [][]int64) {
-	span := p.query.Range()
-	id, _ := f.view.Metric()
-	columns, table := "value", samplesOf(f.replica.catalog)
+// member adds one span's part of the statement.
+func (p *plan) member(i int, part *portion, s span, numbers [][]int64) {
+	columns, from := "value", p.table.from(part.replica.catalog)
+	if p.table != samplesTable {
+		columns = "count, sum, comp, min, max"
+	}
 	if !p.query.Window().IsZero() {
-		columns += ", ts"
+		columns += ", " + p.table.time + " AS ts"
 	}
-	where := "metric_id = " + p.bind(int64(id)) +
-		" AND ts >= " + p.bind(int64(span.From())) + " AND until >= " + p.bind(int64(span.From())) +
-		" AND ts <= " + p.bind(int64(span.To())) + " AND since <= " + p.bind(int64(span.To())) +
-		" AND gen <= " + p.bind(int64(f.view.Durable()))
-	switch {
-	case p.filter == filterOne:
-		where += " AND series_id = " + p.bind(int64(f.view.Selected()[0]))
-	case p.grouping == groupJoin:
-		columns += ", listed.grp"
-		table += " JOIN (" + p.listed(f) + ", unnest(" + p.bind(numbers[i]) + "::BIGINT[]) AS grp) AS listed ON series_id = listed.id"
-	case p.filter == filterList:
-		where += " AND series_id IN (" + p.listed(f) + ")"
-	}
+	filter := p.filter
 	switch {
 	case p.grouping == groupSeries:
-		columns += ", series_id + " + p.bind(seriesNumber(i, 0)) + " AS grp"
-	case p.grouping == groupJoin && p.filter == filterOne:
-		columns += ", " + p.bind(numbers[i][0]) + "::BIGINT AS grp"
+		columns += ", series_id + " + p.args.bind(seriesNumber(i, 0)) + " AS grp"
+	case p.grouping == groupJoin && filter == filterOne:
+		columns += ", " + p.args.bind(numbers[i][0]) + "::BIGINT AS grp"
+	case p.grouping == groupJoin:
+		columns += ", listed.grp"
+		from += " JOIN (" + p.args.listed(part.ids) + ", unnest(" + p.args.bind(numbers[i]) + "::BIGINT[]) AS grp) AS listed ON series_id = listed.id"
+		filter = filterNone // The join picks them.
 	}
-	p.files = append(p.files, "SELECT "+columns+" FROM "+table+" WHERE "+where)
-}
-
-// listed selects the ids of a file's selected series.
-func (p *plan) listed(f source) string {
-	ids := make([]int64, len(f.view.Selected()))
-	for i, id := range f.view.Selected() {
-		ids[i] = int64(id)
+	where := p.args.where(p.table, part, s, filter)
+	if w := p.query.Where(); !w.IsZero() && p.table == samplesTable {
+		where += " AND value " + operators[w.Op()] + " " + p.args.bind(w.Value())
 	}
-	return "SELECT unnest(" + p.bind(ids) + "::BIGINT[]) AS id"
+	p.members = append(p.members, "SELECT "+columns+" FROM "+from+" WHERE "+where)
 }
 
-func (p *plan) bind(value any) string {
-	p.args = append(p.args, value)
-	return "$" + strconv.Itoa(len(p.args))
+// operators are SQL's comparisons.
+var operators = map[aggregate.Comparison]string{
+	aggregate.Greater: ">", aggregate.GreaterOrEqual: ">=", aggregate.Less: "<", aggregate.LessOrEqual: "<=",
+	aggregate.Equal: "=", aggregate.NotEqual: "<>",
 }
 
-// text returns the statement. Its columns are count, sum, min, max, then the window's number and the
-// group's number as far as the query has them.
-func (p *plan) text() string {
+// sql implements statement. The result's columns are count, sum, its compensation, min, max, then the
+// window's number and the group's number as far as the query has them.
+func (p *plan) sql() (text string, args []any) {
+	columns := []string{"count(*)", "fsum(value)", "0::DOUBLE", "min(value)", "max(value)"}
+	if p.table != samplesTable {
+		columns = []string{"coalesce(sum(count), 0)::BIGINT", "fsum(sum)", "fsum(comp)", "min(min)", "max(max)"}
+	}
 	var by []string
 	if !p.query.Window().IsZero() {
 		n := len(p.args)
@@ -154,19 +130,19 @@ func (p *plan) text() string {
 	if p.grouping != groupNone {
 		by = append(by, "grp")
 	}
-	columns := append([]string{"count(*)", "fsum(value)", "min(value)", "max(value)"}, by...)
-	text := "SELECT " + strings.Join(columns, ", ") + " FROM (" + strings.Join(p.files, " UNION ALL ") + ")"
+	text = "SELECT " + strings.Join(append(columns, by...), ", ") + " FROM (" + union(p.members) + ")"
 	if len(by) > 0 {
 		// One row more than an answer may have tells that there are too many.
 		text += " GROUP BY " + strings.Join(by, ", ") + " LIMIT " + strconv.Itoa(aggregate.CellsMax+1)
 	}
-	return text
+	return text, p.args
 }
 
-// add merges rows of the result.
-func (p *plan) add(chunk engine.Chunk, b *aggregate.Builder) error {
-	counts, sums, least, greatest := chunk.Int64s(0), chunk.Float64s(1), chunk.Float64s(2), chunk.Float64s(3)
-	column := 4
+// add implements statement.
+func (p *plan) add(chunk engine.Chunk) error {
+	counts, sums, compensations := chunk.Int64s(0), chunk.Float64s(1), chunk.Float64s(2)
+	least, greatest := chunk.Float64s(3), chunk.Float64s(4)
+	column := 5
 	var windows, groups []int64
 	if !p.query.Window().IsZero() {
 		windows = chunk.Int64s(column)
@@ -179,7 +155,7 @@ func (p *plan) add(chunk engine.Chunk, b *aggregate.Builder) error {
 		if count == 0 {
 			continue // Without groups and windows there is always a row.
 		}
-		part, err := aggregate.RestorePartial(aggregate.Parts{Count: uint64(count), Sum: sums[row], Min: least[row], Max: greatest[row]})
+		part, err := restore(count, sums[row], compensations[row], least[row], greatest[row])
 		if err != nil {
 			return err
 		}
@@ -190,7 +166,7 @@ func (p *plan) add(chunk engine.Chunk, b *aggregate.Builder) error {
 		if windows != nil {
 			start = metric.Timestamp(windows[row]*p.query.Window().Width() - p.lift)
 		}
-		group, err := b.Group(tags)
+		group, err := p.builder.Group(tags)
 		if err != nil {
 			return err
 		}
@@ -201,4 +177,20 @@ func (p *plan) add(chunk engine.Chunk, b *aggregate.Builder) error {
 		cell.Merge(part)
 	}
 	return nil
+}
+
+// restoreStored makes a partial of a row of a rollup.
+func restoreStored(count int64, sum, compensation, least, greatest float64) (aggregate.Partial, error) {
+	return aggregate.RestorePartial(aggregate.Parts{
+		Count: uint64(count), Sum: sum, Compensation: compensation, Min: least, Max: greatest, //nolint:gosec // counted
+	})
+}
+
+// restore makes a partial of sums that SQL made. Where those left float64's range the compensation means
+// nothing.
+func restore(count int64, sum, compensation, least, greatest float64) (aggregate.Partial, error) {
+	if sum-sum != 0 || compensation-compensation != 0 {
+		compensation = 0
+	}
+	return restoreStored(count, sum, compensation, least, greatest)
 }

@@ -10,16 +10,10 @@ import (
 	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
 	"github.com/raftmetrics/raftmetrics/adapters/storage/memtable"
 	"github.com/raftmetrics/raftmetrics/domain/aggregate"
+	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 )
-
-// source is what one shard adds to a query: its memtable's view, and its file's rows up to the
-// generation that the view says is durable. The two together are one cut.
-type source struct {
-	replica *replica
-	view    *memtable.View
-}
 
 // attemptsMax bounds how often a query begins anew because a file was replaced under it.
 const attemptsMax = 3
@@ -31,77 +25,87 @@ func (s *Store) Partials(ctx context.Context, shards []shard.ID, q aggregate.Que
 		return aggregate.Table{}, fmt.Errorf("read shards: %w", err)
 	}
 	defer end()
+	replaced := false
 	for attempt := 1; ; attempt++ {
-		table, err := s.partials(running, shards, q, attempt > 1)
-		if !errors.Is(err, errReplaced) || attempt == attemptsMax {
+		table, err := s.partials(running, shards, q, replaced, attempt == attemptsMax)
+		replaced = replaced || errors.Is(err, errReplaced)
+		if !errors.Is(err, errReplaced) && !errors.Is(err, errRewritten) || attempt == attemptsMax {
 			return table, err
 		}
 	}
 }
 
+// errRewritten ends an attempt beside which rows were changed.
+var errRewritten = fault.New(fault.Unavailable, "shard_rewritten", "stored samples were rewritten meanwhile; try again").
+	WithRetryAfter(retryAfter)
+
 // partials is one attempt. With alone it reads every file by itself, so that one over which DuckDB fails
-// is known.
-func (s *Store) partials(running context.Context, shards []shard.ID, q aggregate.Query, alone bool) (aggregate.Table, error) {
-	sources := make([]source, 0, len(shards))
+// is known; with hold nothing is rewritten meanwhile.
+func (s *Store) partials(running context.Context, shards []shard.ID, q aggregate.Query, alone, hold bool) (aggregate.Table, error) {
+	replicas := make([]*replica, 0, len(shards))
 	for _, id := range shards {
 		r, err := s.usable(id)
 		if err != nil {
 			return aggregate.Table{}, err
 		}
-		sources = append(sources, source{replica: r, view: r.table.View(q)})
+		replicas = append(replicas, r)
+	}
+	slices.SortFunc(replicas, func(a, b *replica) int { return cmp.Compare(a.id, b.id) })
+	sources := make([]source, len(replicas))
+	for i, r := range replicas {
+		sources[i] = source{query: q, replica: r}
+		if hold {
+			defer r.rewrites.hold()()
+			sources[i].rewrites = r.rewrites.sequence.Load()
+		} else {
+			sources[i].rewrites = r.rewrites.now()
+		}
+		sources[i].view = r.table.View(q)
+		sources[i].extent = r.extent()
 	}
 	b := aggregate.NewBuilder(q)
-	var files []source
-	for _, src := range sources {
-		if err := src.view.AddTo(running, b); err != nil {
-			return aggregate.Table{}, fmt.Errorf("read shard %d: %w", src.replica.id, err)
-		}
-		if src.replica.stored.Load() && len(src.view.Selected()) > 0 {
-			files = append(files, src)
+	step := len(sources)
+	if alone {
+		step = 1
+	}
+	for group := range slices.Chunk(sources, max(1, step)) {
+		if err := (&reading{store: s, query: q, builder: b}).add(running, group); err != nil {
+			return aggregate.Table{}, err
 		}
 	}
-	if len(files) > 0 {
-		if err := s.addFiles(running, q, files, b, alone); err != nil {
-			return aggregate.Table{}, fmt.Errorf("read files: %w", err)
+	for i := range sources {
+		if !sources[i].replica.rewrites.unchanged(sources[i].rewrites) {
+			return aggregate.Table{}, errRewritten
 		}
 	}
 	return b.Table(), nil
 }
 
-func (s *Store) addFiles(ctx context.Context, q aggregate.Query, files []source, b *aggregate.Builder, alone bool) error {
-	slices.SortFunc(files, func(a, b source) int { return cmp.Compare(a.replica.id, b.replica.id) })
-	if !alone {
-		return s.addTogether(ctx, q, files, b)
-	}
-	for i := range files {
-		if err := s.addTogether(ctx, q, files[i:i+1], b); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// addTogether reads files by one statement.
-func (s *Store) addTogether(ctx context.Context, q aggregate.Query, files []source, b *aggregate.Builder) error {
-	replicas := make([]*replica, len(files))
-	for i, f := range files {
-		replicas[i] = f.replica
+// run has DuckDB answer a statement about portions of different files, ascending by shard.
+func (s *Store) run(ctx context.Context, portions []portion, st statement) error {
+	replicas := make([]*replica, len(portions))
+	for i := range portions {
+		replicas[i] = portions[i].replica
 	}
 	ctx, stop := untilEnded(ctx, replicas)
 	defer stop()
-	return s.with(ctx, forQueries, func(ctx context.Context, c *engine.Conn) error {
-		err := s.runPlan(ctx, c, q, files, b)
+	err := s.with(ctx, forQueries, func(ctx context.Context, c *engine.Conn) error {
+		err := s.runOn(ctx, c, portions, st)
 		if !isDetached(err) {
 			return err
 		}
-		for _, f := range files {
-			if err := s.reattach(ctx, c, f.replica); err != nil {
-				s.noteDamage(f.replica, err)
+		for _, r := range replicas {
+			if err := s.reattach(ctx, c, r); err != nil {
+				s.noteDamage(r, err)
 				return err
 			}
 		}
-		return s.runPlan(ctx, c, q, files, b)
+		return s.runOn(ctx, c, portions, st)
 	}, replicas...)
+	if err != nil {
+		return fmt.Errorf("read files: %w", err)
+	}
+	return nil
 }
 
 // untilEnded returns a context that ends, with errReplaced, when any of replicas is taken away.
@@ -119,31 +123,34 @@ func untilEnded(ctx context.Context, replicas []*replica) (until context.Context
 	}
 }
 
-// runPlan adds the rows of files to b, or none of them when it fails before the first row.
-func (s *Store) runPlan(ctx context.Context, c *engine.Conn, q aggregate.Query, files []source, b *aggregate.Builder) error {
-	for _, f := range files {
-		f.replica.file.RLock()
-		defer f.replica.file.RUnlock()
-		if f.replica.gone {
+// runOn adds the rows of the result to st, or none of them when it fails before the first row.
+func (s *Store) runOn(ctx context.Context, c *engine.Conn, portions []portion, st statement) error {
+	for i := range portions {
+		r := portions[i].replica
+		r.file.RLock()
+		defer r.file.RUnlock()
+		if r.gone {
 			return errReplaced
 		}
 	}
-	p := newPlan(q, files)
-	err := c.Query(ctx, p.text(), p.args, func(chunk engine.Chunk) error { return p.add(chunk, b) })
+	text, args := st.sql()
+	err := c.Query(ctx, text, args, st.add)
 	if err != nil && isDamage(err) {
-		return s.findDamage(ctx, c, q, files, err)
+		return s.findDamage(ctx, c, portions, err)
 	}
 	return err
 }
 
 // findDamage asks the files one by one, to name the shard whose file is damaged.
-func (s *Store) findDamage(ctx context.Context, c *engine.Conn, q aggregate.Query, files []source, err error) error {
-	for _, f := range files {
-		p := newPlan(q, []source{f})
-		if alone := c.Query(ctx, p.text(), p.args, nil); alone != nil && isDamage(alone) {
-			damaged := corrupt(f.replica.id, alone)
-			s.noteDamage(f.replica, damaged)
-			return damaged
+func (s *Store) findDamage(ctx context.Context, c *engine.Conn, portions []portion, err error) error {
+	for i := range portions {
+		for _, t := range []table{samplesTable, hoursTable, minutesTable} {
+			text, args := newPlan(portions[i].query, t, portions[i:i+1], nil).sql()
+			if alone := c.Query(ctx, text, args, nil); alone != nil && isDamage(alone) {
+				damaged := corrupt(portions[i].replica.id, alone)
+				s.noteDamage(portions[i].replica, damaged)
+				return damaged
+			}
 		}
 	}
 	return err

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/warm"
 	"github.com/raftmetrics/raftmetrics/adapters/storage/memtable"
 	"github.com/raftmetrics/raftmetrics/adapters/storage/snapshot"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
@@ -21,6 +22,7 @@ import (
 var (
 	_ outbound.ShardOpener    = (*Store)(nil)
 	_ outbound.SampleAppender = (*Store)(nil)
+	_ outbound.SampleRemover  = (*Store)(nil)
 	_ outbound.StateCutter    = (*Store)(nil)
 	_ outbound.StateFlusher   = (*Store)(nil)
 	_ outbound.PartialReader  = (*Store)(nil)
@@ -40,6 +42,7 @@ const (
 	TempBytesMaxDefault     = 4 << 30
 	ThreadsDefault          = 2
 	DiskFreeBytesMinDefault = 512 << 20
+	CacheBytesMaxDefault    = 256 << 20
 )
 
 // flushesMax bounds the flushes that run at one time: each holds one connection and as much of the
@@ -62,6 +65,9 @@ type Options struct {
 	Threads int
 	// QueriesMax bounds the statements that compute at one time; others wait. 0 means twice Threads.
 	QueriesMax int
+	// CacheBytesMax bounds the memory for what files hold and queries ask for again and again, decoded
+	// (QUERY_CACHE_MEMORY_LIMIT); 0 means the default, less than 0 none.
+	CacheBytesMax int64
 	// SeriesMax bounds the series of a shard; 0 means metric.SeriesPerShardMax.
 	SeriesMax int
 	// Disk tells how much room is left; nil means the file system of Directory.
@@ -84,6 +90,10 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.Threads, ThreadsDefault)
 	setDefault(&o.QueriesMax, 2*o.Threads)
 	setDefault(&o.DiskFreeBytesMin, DiskFreeBytesMinDefault)
+	if o.CacheBytesMax == 0 {
+		o.CacheBytesMax = CacheBytesMaxDefault
+	}
+	o.CacheBytesMax = max(0, o.CacheBytesMax)
 	if o.Damaged == nil {
 		o.Damaged = func(shard.ID, error) {}
 	}
@@ -106,6 +116,8 @@ type Store struct {
 	serial  atomic.Uint64 // tells temporary names apart
 	bytes   atomic.Int64  // samples in memory, all shards
 	active  atomic.Int64  // of these the ones that a cut would freeze
+	cache   *warm.Cache
+	cold    chan struct{} // holds one for each cold step under way, see awaitCold
 
 	closing context.Context //nolint:containedctx // ends when Close begins, so that statements stop
 	close   context.CancelCauseFunc
@@ -135,6 +147,8 @@ type replica struct {
 	stored     atomic.Bool           // the file may hold samples
 	runs       atomic.Pointer[[]run] // see runList; never changed in place, set by opening, flushes and merges
 	rewrites   rewrites              // tells readers that rows were taken away
+	extents    atomic.Pointer[extent]
+	owner      atomic.Uint64 // the replica's number in the cache, 0 until it needs one
 
 	ended     context.Context //nolint:containedctx // ends when the replica is taken away, so that its statements stop
 	end       context.CancelCauseFunc
@@ -187,7 +201,7 @@ func New(options Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{options: o, kept: snapshot.NewKept()}
+	s := &Store{options: o, kept: snapshot.NewKept(), cache: warm.New(o.CacheBytesMax), cold: make(chan struct{}, coldStepsMax)}
 	s.engine.session = e
 	s.closing, s.close = context.WithCancelCause(context.Background())
 	s.mu.shards = map[shard.ID]*replica{}

@@ -1,0 +1,123 @@
+package duckdb
+
+import (
+	"context"
+
+	"github.com/raftmetrics/raftmetrics/adapters/storage/catalogue"
+	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/warm"
+)
+
+// coldMax bounds the samples that one step of a question reads that is not answered from the cache, but
+// for those of one series in one window of time.
+const coldMax = 1 << 19
+
+// coldStepsMax bounds the cold steps that run at one time.
+const coldStepsMax = 2
+
+// scanCold reads the samples of portions step by step and adds them, without keeping any.
+func (r *reading) scanCold(ctx context.Context, portions []portion, overlay bool) error {
+	counts, err := r.store.count(ctx, portions)
+	if err != nil {
+		return err
+	}
+	var step []portion
+	room := int64(coldMax)
+	flush := func() error {
+		err := r.coldStep(ctx, step, overlay)
+		step, room = nil, coldMax
+		return err
+	}
+	for i := range portions {
+		p := &portions[i]
+		first := 0
+		for k := range p.ids {
+			n := counts[i][k]
+			if n > room && (k > first || len(step) > 0) {
+				if k > first {
+					step = append(step, p.of(p.ids[first:k]))
+				}
+				if err := flush(); err != nil {
+					return err
+				}
+				first = k
+			}
+			if n <= coldMax {
+				room -= n
+				continue
+			}
+			if err := r.coldSeries(ctx, p.of(p.ids[k:k+1]), overlay); err != nil {
+				return err
+			}
+			first = k + 1
+		}
+		if first < len(p.ids) {
+			step = append(step, p.of(p.ids[first:]))
+		}
+	}
+	return flush()
+}
+
+// of returns the portion with fewer series.
+func (p *portion) of(ids []catalogue.SeriesID) portion {
+	some := *p
+	some.ids = ids
+	return some
+}
+
+// coldStep reads some series whole.
+func (r *reading) coldStep(ctx context.Context, portions []portion, overlay bool) error {
+	if len(portions) == 0 {
+		return nil
+	}
+	release, err := r.store.awaitCold(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	load, err := r.store.loadSamples(ctx, portions)
+	if err != nil {
+		return err
+	}
+	blocks := make([][]*warm.Block[warm.Column], len(portions))
+	for i := range portions {
+		blocks[i] = load.blocks(i, portions[i].windows())
+	}
+	return r.scan(ctx, portions, blocks, overlay)
+}
+
+// coldSeries reads one long series, window by window.
+func (r *reading) coldSeries(ctx context.Context, p portion, overlay bool) error {
+	release, err := r.store.awaitCold(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	windows := p.windows()
+	s := newScanner(r.query, r.builder, overlay)
+	return s.seriesOf(ctx, &p, p.ids[0], len(windows), func(w int) (*warm.Column, error) {
+		part := p
+		part.spans = nil
+		for _, piece := range p.spans {
+			if inside, ok := piece.inside(windows[w].span()); ok {
+				part.spans = append(part.spans, inside)
+			}
+		}
+		load, err := r.store.loadSamples(ctx, []portion{part})
+		if err != nil {
+			return nil, err
+		}
+		cursor := load.blocks(0, windows[w:w+1])[0].Cursor()
+		column, _ := cursor.Find(p.ids[0])
+		return column, nil
+	})
+}
+
+// awaitCold waits for the turn of a cold step: few run at one time, for each holds what it reads.
+func (s *Store) awaitCold(ctx context.Context) (release func(), err error) {
+	select {
+	case s.cold <- struct{}{}:
+		return func() { <-s.cold }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}

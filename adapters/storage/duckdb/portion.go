@@ -1,0 +1,114 @@
+package duckdb
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/raftmetrics/raftmetrics/adapters/storage/catalogue"
+	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
+)
+
+// portion is what a statement reads of one file.
+type portion struct {
+	source
+	ids   []catalogue.SeriesID // of the selected series, ascending; at least one
+	spans []span               // ascending and disjoint; at least one
+}
+
+// statement is a question to some files and what becomes of its rows.
+type statement interface {
+	// sql returns the text and the values of its parameters. Names are never text.
+	sql() (text string, args []any)
+	// add takes rows of the result.
+	add(chunk engine.Chunk) error
+}
+
+// filtering says how a statement picks series; all of its files do it alike, so that texts are few.
+type filtering uint8
+
+const (
+	filterNone filtering = iota // every series of the metric
+	filterOne                   // one series a file
+	filterList                  // the series of a list
+)
+
+// all reports whether the portion has every series of the metric.
+func (p *portion) all() bool {
+	return p.query.Matchers().IsZero() && len(p.ids) == len(p.view.Selected())
+}
+
+func chooseFilter(portions []portion) filtering {
+	one, all := true, true
+	for i := range portions {
+		p := &portions[i]
+		one = one && len(p.ids) == 1
+		all = all && p.all()
+	}
+	switch {
+	case one:
+		return filterOne
+	case all:
+		return filterNone
+	}
+	return filterList
+}
+
+// parameters collects the values of a statement.
+type parameters []any
+
+// bind adds a value and returns what stands for it in the text.
+func (a *parameters) bind(value any) string {
+	*a = append(*a, value)
+	return "$" + strconv.Itoa(len(*a))
+}
+
+// table is where a statement finds rows.
+type table struct {
+	name string
+	time string // the column of the time, by which spans are picked
+}
+
+var (
+	samplesTable = table{name: "samples", time: "ts"}
+	hoursTable   = table{name: "hours", time: "bucket"}
+	minutesTable = table{name: "minutes", time: "bucket"}
+)
+
+// from returns what stands after FROM for the table in a file.
+func (t table) from(catalog string) string {
+	if t == samplesTable {
+		return samplesOf(catalog)
+	}
+	return catalog + "." + t.name
+}
+
+// where returns the condition for the rows of p in s that the view does not have itself.
+func (a *parameters) where(t table, p *portion, s span, f filtering) string {
+	id, _ := p.view.Metric()
+	text := "metric_id = " + a.bind(int64(id)) +
+		" AND " + t.time + " >= " + a.bind(s.from) + " AND " + t.time + " <= " + a.bind(s.to)
+	if t == samplesTable {
+		text += " AND until >= " + a.bind(s.from) + " AND since <= " + a.bind(s.to)
+	}
+	text += " AND gen <= " + a.bind(int64(p.view.Durable())) //nolint:gosec // generations count flushes
+	switch f {
+	case filterOne:
+		text += " AND series_id = " + a.bind(int64(p.ids[0]))
+	case filterList:
+		text += " AND series_id IN (" + a.listed(p.ids) + ")"
+	case filterNone:
+	}
+	return text
+}
+
+// listed selects ids.
+func (a *parameters) listed(ids []catalogue.SeriesID) string {
+	numbers := make([]int64, len(ids))
+	for i, id := range ids {
+		numbers[i] = int64(id)
+	}
+	return "SELECT unnest(" + a.bind(numbers) + "::BIGINT[]) AS id"
+}
+
+// union joins the parts of a statement.
+func union(members []string) string { return strings.Join(members, " UNION ALL ") }
