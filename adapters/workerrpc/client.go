@@ -158,7 +158,7 @@ func (c *Client) Partials(ctx context.Context, read consistency.Read, q aggregat
 	response, _, err := call(ctx, c, c.rpc.Partials, &workerpb.PartialsRequest{Read: encodeRead(read), Query: encodeQuery(q)})
 	var table aggregate.Table
 	if err == nil {
-		table, err = decodeTable(response.GetTable(), len(q.GroupBy()))
+		table, err = decodeTable(response.GetTable(), q)
 	}
 	if err != nil {
 		return aggregate.Table{}, fmt.Errorf("partials of node %s: %w", c.node, err)
@@ -182,6 +182,21 @@ func (c *Client) Latest(ctx context.Context, read consistency.Read, name metric.
 		return metric.Sample{}, false, fmt.Errorf("latest of node %s: %w", c.node, err)
 	}
 	return sample, true, nil
+}
+
+// ListSeries implements inbound.ShardQuerier at the node, over the replicas that it holds.
+func (c *Client) ListSeries(ctx context.Context, read consistency.Read, l metric.Listing) ([]string, error) {
+	request := encodeListing(l)
+	request.Read = encodeRead(read)
+	response, _, err := call(ctx, c, c.rpc.ListSeries, request)
+	var items []string
+	if err == nil {
+		items, err = decodeItems(response.GetItems(), l)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("series of node %s: %w", c.node, err)
+	}
+	return items, nil
 }
 
 // Status returns the status of the node's replicas.

@@ -2,6 +2,7 @@ package workerrpc
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -72,6 +73,8 @@ func encodeQuery(q aggregate.Query) *workerpb.Query {
 		Metric: q.Metric().String(), Matchers: encodeMatchers(q.Matchers()),
 		From: int64(q.Range().From()), To: int64(q.Range().To()),
 		WindowWidth: q.Window().Width(), GroupBy: q.GroupBy(),
+		WhereOp: uint32(q.Where().Op()), WhereValue: q.Where().Value(),
+		Detail: uint32(q.Detail()), Narrowing: encodeNarrowing(q.Narrowing()),
 	}
 }
 
@@ -94,9 +97,19 @@ func decodeQuery(m *workerpb.Query) (aggregate.Query, error) {
 	if err != nil {
 		return aggregate.Query{}, err
 	}
-	return aggregate.NewQuery(aggregate.QuerySpec{
+	spec := aggregate.QuerySpec{
 		Metric: name, Matchers: matchers, Range: span, Window: window, GroupBy: m.GetGroupBy(),
-	})
+		Detail: aggregate.Detail(min(m.GetDetail(), math.MaxUint8)),
+	}
+	if op := m.GetWhereOp(); op != 0 {
+		if spec.Where, err = aggregate.NewWhere(aggregate.Comparison(min(op, math.MaxUint8)), m.GetWhereValue()); err != nil {
+			return aggregate.Query{}, err
+		}
+	}
+	if spec.Narrowing, err = decodeNarrowing(m.GetNarrowing(), len(m.GetGroupBy())); err != nil {
+		return aggregate.Query{}, err
+	}
+	return aggregate.NewQuery(spec)
 }
 
 func encodeTable(t aggregate.Table) *workerpb.Table {
@@ -122,12 +135,14 @@ func encodeTable(t aggregate.Table) *workerpb.Table {
 			m.Minima, m.Maxima = append(m.Minima, p.Min), append(m.Maxima, p.Max)
 		}
 	}
+	m.Details = encodeDetails(t)
 	return m
 }
 
 // decodeTable checks that the columns fit and that what they hold is a Table: in order, without empty
-// groups or partials, within the limits.
-func decodeTable(m *workerpb.Table, tagsPerGroup int) (aggregate.Table, error) {
+// groups or partials, within the limits, and with what q asks for.
+func decodeTable(m *workerpb.Table, q aggregate.Query) (aggregate.Table, error) {
+	tagsPerGroup := len(q.GroupBy())
 	total := 0
 	for _, n := range m.GetCells() {
 		total += int(min(n, aggregate.CellsMax+1))
@@ -149,6 +164,7 @@ func decodeTable(m *workerpb.Table, tagsPerGroup int) (aggregate.Table, error) {
 	}
 	t := aggregate.Table{SeriesKnown: m.GetSeriesKnown(), Groups: make([]aggregate.Group, groups)}
 	cells := make([]aggregate.Cell, total)
+	details := &detailReader{query: q, m: m.GetDetails()}
 	done := 0
 	for i := range t.Groups {
 		n := int(m.GetCells()[i])
@@ -156,7 +172,7 @@ func decodeTable(m *workerpb.Table, tagsPerGroup int) (aggregate.Table, error) {
 		if n == 0 || i > 0 && slices.Compare(t.Groups[i-1].Tags, g.Tags) >= 0 {
 			return aggregate.Table{}, fmt.Errorf("decode table: group %d: %w", i, errMessage)
 		}
-		if err := decodeCells(m, done, g.Cells); err != nil {
+		if err := decodeCells(m, done, g, details); err != nil {
 			return aggregate.Table{}, err
 		}
 		t.Groups[i] = g
@@ -166,9 +182,9 @@ func decodeTable(m *workerpb.Table, tagsPerGroup int) (aggregate.Table, error) {
 }
 
 // decodeCells fills one group's cells from the columns, beginning at first.
-func decodeCells(m *workerpb.Table, first int, cells []aggregate.Cell) error {
+func decodeCells(m *workerpb.Table, first int, g aggregate.Group, details *detailReader) error {
 	start := int64(0)
-	for i := range cells {
+	for i := range g.Cells {
 		at := first + i
 		delta := m.GetStarts()[at]
 		if i > 0 && (delta <= 0 || start > start+delta) {
@@ -182,7 +198,16 @@ func decodeCells(m *workerpb.Table, first int, cells []aggregate.Cell) error {
 		if err != nil || p.Count() == 0 {
 			return fmt.Errorf("decode table: partial: %w", errMessage)
 		}
-		cells[i] = aggregate.Cell{Start: metric.Timestamp(start), Partial: p}
+		if details.query.Detail() != 0 {
+			d, err := details.next(g.Tags, metric.Timestamp(start))
+			if err == nil {
+				p, err = p.WithDetails(details.query, metric.Timestamp(start), g.Tags, d)
+			}
+			if err != nil {
+				return fmt.Errorf("decode table: details: %w", errMessage)
+			}
+		}
+		g.Cells[i] = aggregate.Cell{Start: metric.Timestamp(start), Partial: p}
 	}
 	return nil
 }

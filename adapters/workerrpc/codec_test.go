@@ -3,10 +3,13 @@ package workerrpc
 import (
 	"errors"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"pgregory.net/rapid"
 
 	"github.com/raftmetrics/raftmetrics/adapters/workerrpc/workerpb"
@@ -24,33 +27,73 @@ func testName(t rapid.TB) metric.Name {
 	return name
 }
 
+// drawQuery asks for details and narrowing at random.
+func drawQuery(t *rapid.T) aggregate.Query {
+	window, err := aggregate.WindowOf(rapid.SampledFrom([]int64{0, 100}).Draw(t, "window"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := aggregate.QuerySpec{
+		Metric: testName(t), Window: window, GroupBy: rapid.SampledFrom([][]string{nil, {"x"}, {"x", "y"}}).Draw(t, "group_by"),
+		Detail: aggregate.Detail(rapid.IntRange(0, 31).Draw(t, "detail")),
+	}
+	if rapid.Bool().Draw(t, "where") {
+		if spec.Where, err = aggregate.ParseWhere("value!=5"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if spec.Detail&aggregate.DetailNarrow != 0 {
+		spans := []aggregate.Span{
+			aggregate.SpanOf(-1e300, -1), aggregate.SpanOf(0, 10).Binned(100, aggregate.Linear),
+			aggregate.SpanOf(11, 1e300).Binned(1000, aggregate.Ordinal),
+		}
+		tags := make([]string, len(spec.GroupBy))
+		spec.Narrowing, err = aggregate.NewNarrowing([]aggregate.PlannedCell{
+			{Tags: tags, Start: window.Start(0), Spans: spans[:rapid.IntRange(1, 3).Draw(t, "spans")]},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	q, err := aggregate.NewQuery(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
 // drawTable builds a table as a node would: through a Builder.
-func drawTable(t *rapid.T, groupBy []string) aggregate.Table {
-	window, err := aggregate.WindowOf(rapid.SampledFrom([]int64{0, 1, 60_000_000}).Draw(t, "window"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	q, err := aggregate.NewQuery(aggregate.QuerySpec{Metric: testName(t), Window: window, GroupBy: groupBy})
-	if err != nil {
-		t.Fatal(err)
-	}
+func drawTable(t *rapid.T, q aggregate.Query) aggregate.Table {
 	b := aggregate.NewBuilder(q)
 	if rapid.Bool().Draw(t, "known") {
 		b.MarkKnown()
 	}
-	for range rapid.IntRange(0, 30).Draw(t, "samples") {
-		tags := make([]string, len(groupBy))
-		for i := range tags {
-			tags[i] = rapid.SampledFrom([]string{"", "a", "ö", "b\u00a0c"}).Draw(t, "tag")
+	for range rapid.IntRange(0, 5).Draw(t, "series") {
+		var tags []metric.Tag
+		for _, key := range []string{"x", "y"} {
+			if v := rapid.SampledFrom([]string{"", "a", "ö", "b\u00a0c"}).Draw(t, "tag"); v != "" {
+				tags = append(tags, metric.Tag{Key: key, Value: v})
+			}
 		}
-		g, err := b.Group(tags)
+		set, err := metric.NewTags(tags)
 		if err != nil {
 			t.Fatal(err)
 		}
-		at := rapid.Int64Range(int64(metric.TimestampMin), int64(metric.TimestampMax)).Draw(t, "at")
-		value := rapid.Float64Range(-math.MaxFloat64, math.MaxFloat64).Draw(t, "value")
-		if err := g.Add(metric.Timestamp(at), value); err != nil {
+		series, err := metric.NewSeries(testName(t), set)
+		if err != nil {
 			t.Fatal(err)
+		}
+		f, err := b.Fold(series)
+		if err != nil {
+			t.Fatal(err)
+		}
+		times := rapid.SliceOfN(rapid.Int64Range(0, 250), 0, 30).Draw(t, "times")
+		slices.Sort(times)
+		for _, at := range times {
+			value := rapid.OneOf(rapid.Float64Range(-math.MaxFloat64, math.MaxFloat64), rapid.Float64Range(-1, 12)).Draw(t, "value")
+			if err := f.Add(metric.Timestamp(at), value); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	return b.Table()
@@ -61,13 +104,25 @@ var sameBits = cmp.Comparer(func(a, b aggregate.Partial) bool {
 	x, y := a.Parts(), b.Parts()
 	return x.Count == y.Count && math.Float64bits(x.Sum) == math.Float64bits(y.Sum) &&
 		math.Float64bits(x.Compensation) == math.Float64bits(y.Compensation) &&
-		math.Float64bits(x.Min) == math.Float64bits(y.Min) && math.Float64bits(x.Max) == math.Float64bits(y.Max)
+		math.Float64bits(x.Min) == math.Float64bits(y.Min) && math.Float64bits(x.Max) == math.Float64bits(y.Max) &&
+		cmp.Equal(plainDetails(a), plainDetails(b), cmpopts.EquateNaNs(), cmpopts.EquateEmpty())
 })
+
+// plainDetails turns details into something that cmp can look into.
+func plainDetails(p aggregate.Partial) []any {
+	d := p.Details()
+	out := []any{d.Ends, d.Spread, d.Steps, d.Spans}
+	if d.Sketch != nil {
+		out = append(out, d.Sketch.Parts())
+	}
+	return out
+}
 
 func TestTableRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		groupBy := rapid.SampledFrom([][]string{nil, {"x"}, {"x", "y"}}).Draw(t, "group_by")
-		want := drawTable(t, groupBy)
+		asked := drawQuery(t)
+		want := drawTable(t, asked)
+		q := queryTrip(t, asked)
 		text, err := proto.Marshal(encodeTable(want))
 		if err != nil {
 			t.Fatal(err)
@@ -76,7 +131,7 @@ func TestTableRoundTrip(t *testing.T) {
 		if err := proto.Unmarshal(text, &message); err != nil {
 			t.Fatal(err)
 		}
-		got, err := decodeTable(&message, len(groupBy))
+		got, err := decodeTable(&message, q)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,11 +139,123 @@ func TestTableRoundTrip(t *testing.T) {
 			t.Fatalf("table=%+v, want %+v", got, want)
 		}
 		for i, g := range want.Groups {
-			if len(groupBy) > 0 && !cmp.Equal(g.Tags, got.Groups[i].Tags) || !cmp.Equal(g.Cells, got.Groups[i].Cells, sameBits) {
+			if len(q.GroupBy()) > 0 && !cmp.Equal(g.Tags, got.Groups[i].Tags) || !cmp.Equal(g.Cells, got.Groups[i].Cells, sameBits) {
 				t.Fatalf("group %d=%+v, want %+v", i, got.Groups[i], g)
 			}
 		}
 	})
+}
+
+// queryTrip sends q.
+func queryTrip(t *rapid.T, q aggregate.Query) aggregate.Query {
+	text, err := proto.Marshal(encodeQuery(q))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var message workerpb.Query
+	if err := proto.Unmarshal(text, &message); err != nil {
+		t.Fatal(err)
+	}
+	got, err := decodeQuery(&message)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Where() != q.Where() || got.Detail() != q.Detail() || got.Window().Width() != q.Window().Width() ||
+		!cmp.Equal(got.Narrowing().Cells(), q.Narrowing().Cells(), cmpopts.EquateEmpty()) {
+		t.Fatalf("query=%+v, want %+v", got, q)
+	}
+	return got
+}
+
+// TestDetailsThatAreMissingAreRefused damages one column after the other.
+func TestDetailsThatAreMissingAreRefused(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		q := drawQuery(t)
+		table := drawTable(t, q)
+		m := encodeTable(table)
+		if m.GetDetails() == nil {
+			return
+		}
+		columns := []protoreflect.FieldDescriptor{}
+		m.GetDetails().ProtoReflect().Range(func(f protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
+			columns = append(columns, f)
+			return true
+		})
+		if len(columns) == 0 {
+			return
+		}
+		slices.SortFunc(columns, func(a, b protoreflect.FieldDescriptor) int { return int(a.Number() - b.Number()) })
+		f := rapid.SampledFrom(columns).Draw(t, "column")
+		list := m.GetDetails().ProtoReflect().Mutable(f).List()
+		list.Truncate(rapid.IntRange(0, list.Len()-1).Draw(t, "left"))
+		if got, err := decodeTable(m, q); err == nil {
+			t.Fatalf("without the end of %s: taken as %+v", f.Name(), got)
+		}
+	})
+}
+
+func TestListingRoundTrip(t *testing.T) {
+	matchers, err := metric.NewMatchers([]metric.Tag{{Key: "host", Value: "a"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, spec := range []metric.ListingSpec{
+		{Kind: metric.ListSeries}, {Kind: metric.ListMetrics, Limit: 3},
+		{Kind: metric.ListTagValues, Key: "host", Metric: testName(t), Matchers: matchers},
+	} {
+		want, err := metric.NewListing(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := decodeListing(encodeListing(want))
+		if err != nil || got.Kind() != want.Kind() || got.Key() != want.Key() || got.Limit() != want.Limit() ||
+			got.Metric() != want.Metric() || !cmp.Equal(got.Matchers().List(), want.Matchers().List()) {
+			t.Errorf("listing=%+v, %v, want %+v", got, err, want)
+		}
+		if _, err := decodeItems([]string{"b", "a"}, want); err == nil {
+			t.Error("items out of order were taken")
+		}
+		if _, err := decodeItems(make([]string, want.Limit()+2), want); err == nil {
+			t.Error("more items than the limit were taken")
+		}
+	}
+	for _, bad := range []*workerpb.ListSeriesRequest{{}, {Kind: 9}, {Kind: 1, Key: "k"}, {Kind: 1, Limit: math.MaxUint32}, {Kind: 1, Metric: "\x00"}} {
+		if l, err := decodeListing(bad); err == nil {
+			t.Errorf("%v: taken as %+v", bad, l)
+		}
+	}
+}
+
+func TestBrokenNarrowingsAreRefused(t *testing.T) {
+	whole := func() *workerpb.Narrowing {
+		return &workerpb.Narrowing{
+			Tags: []string{"a", "b"}, Starts: []int64{0, 0}, Spans: []uint32{2, 1}, Lows: []float64{0, 2, 0}, Highs: []float64{1, 3, 1},
+			Scales: []uint32{0, 1, 2}, Bins: []uint32{0, 10, 10}, Factors: []float64{0, 10, 0}, Shifts: []uint32{0, 0, 5},
+		}
+	}
+	if n, err := decodeNarrowing(whole(), 1); err != nil || len(n.Cells()) != 2 {
+		t.Fatal(n, err)
+	}
+	for name, damage := range map[string]func(*workerpb.Narrowing){
+		"tags":       func(m *workerpb.Narrowing) { m.Tags = m.GetTags()[:1] },
+		"same cell":  func(m *workerpb.Narrowing) { m.Tags[1] = "a" },
+		"no spans":   func(m *workerpb.Narrowing) { m.Spans = []uint32{3, 0} },
+		"more spans": func(m *workerpb.Narrowing) { m.Spans[0] = math.MaxUint32 },
+		"overlap":    func(m *workerpb.Narrowing) { m.Lows[1] = 1 },
+		"reversed":   func(m *workerpb.Narrowing) { m.Lows[0] = 1.5 },
+		"infinite":   func(m *workerpb.Narrowing) { m.Highs[1] = math.Inf(1) },
+		"scale":      func(m *workerpb.Narrowing) { m.Scales[0] = 256 },
+		"bins":       func(m *workerpb.Narrowing) { m.Bins[1] = math.MaxUint32 },
+		"factor":     func(m *workerpb.Narrowing) { m.Factors[1] = 0 },
+		"shift":      func(m *workerpb.Narrowing) { m.Shifts[2] = 64 },
+		"column":     func(m *workerpb.Narrowing) { m.Shifts = nil },
+	} {
+		m := whole()
+		damage(m)
+		if n, err := decodeNarrowing(m, 1); err == nil {
+			t.Errorf("%s: taken as %+v", name, n)
+		}
+	}
 }
 
 func TestBrokenTablesAreRefused(t *testing.T) {
@@ -99,7 +266,11 @@ func TestBrokenTablesAreRefused(t *testing.T) {
 			Minima: []float64{1, 2, 3}, Maxima: []float64{1, 2, 3},
 		}
 	}
-	if _, err := decodeTable(whole(), 1); err != nil {
+	q, err := aggregate.NewQuery(aggregate.QuerySpec{Metric: testName(t), GroupBy: []string{"x"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := decodeTable(whole(), q); err != nil {
 		t.Fatal(err)
 	}
 	for name, damage := range map[string]func(*workerpb.Table){
@@ -118,7 +289,7 @@ func TestBrokenTablesAreRefused(t *testing.T) {
 	} {
 		m := whole()
 		damage(m)
-		if table, err := decodeTable(m, 1); err == nil {
+		if table, err := decodeTable(m, q); err == nil {
 			t.Errorf("%s: taken as %+v", name, table)
 		}
 	}
@@ -151,15 +322,20 @@ func TestUnknownLevelIsRefused(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	f.Add([]byte{}, 1)
-	f.Fuzz(func(_ *testing.T, text []byte, tags int) {
-		var table workerpb.Table
-		if proto.Unmarshal(text, &table) == nil {
-			_, _ = decodeTable(&table, min(max(tags, 0), metric.TagsMax))
-		}
+	f.Add([]byte{}, []byte{})
+	f.Fuzz(func(_ *testing.T, asked, text []byte) {
 		var query workerpb.Query
-		if proto.Unmarshal(text, &query) == nil {
-			_, _ = decodeQuery(&query)
+		if proto.Unmarshal(asked, &query) == nil {
+			if q, err := decodeQuery(&query); err == nil {
+				var table workerpb.Table
+				if proto.Unmarshal(text, &table) == nil {
+					_, _ = decodeTable(&table, q)
+				}
+			}
+		}
+		var listing workerpb.ListSeriesRequest
+		if proto.Unmarshal(text, &listing) == nil {
+			_, _ = decodeListing(&listing)
 		}
 		var read workerpb.Read
 		if proto.Unmarshal(text, &read) == nil {

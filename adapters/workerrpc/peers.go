@@ -86,6 +86,11 @@ func (p *Peers) LatestAt(ctx context.Context, node cluster.NodeID, read consiste
 	return p.Client(node).Latest(ctx, read, name, matchers)
 }
 
+// ListSeriesAt implements outbound.QueryPeers.
+func (p *Peers) ListSeriesAt(ctx context.Context, node cluster.NodeID, read consistency.Read, l metric.Listing) ([]string, error) {
+	return p.Client(node).ListSeries(ctx, read, l)
+}
+
 // ProposeMetaAt implements outbound.MetaPeers.
 func (p *Peers) ProposeMetaAt(ctx context.Context, node cluster.NodeID, command []byte) ([]byte, error) {
 	return p.Client(node).ProposeMeta(ctx, command)

@@ -203,3 +203,22 @@ func (s *Server) Latest(ctx context.Context, req *workerpb.LatestRequest) (*work
 	}
 	return response, nil
 }
+
+// ListSeries implements workerpb.WorkerHandler.
+func (s *Server) ListSeries(ctx context.Context, req *workerpb.ListSeriesRequest) (*workerpb.ListSeriesResponse, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	read, err := decodeRead(req.GetRead())
+	if err != nil {
+		return nil, encodeFault(err)
+	}
+	listing, err := decodeListing(req)
+	if err != nil {
+		return nil, encodeFault(err)
+	}
+	items, err := s.config.Querier.ListSeries(ctx, read, listing)
+	if err != nil {
+		return nil, encodeFault(err)
+	}
+	return &workerpb.ListSeriesResponse{Items: items}, nil
+}

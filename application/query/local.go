@@ -27,6 +27,7 @@ type LocalPorts struct {
 	Freshness outbound.FreshnessGauge
 	Partials  outbound.PartialReader
 	Latest    outbound.LatestReader
+	Series    outbound.SeriesLister
 }
 
 // Local reads the replicas on this node. It is safe for concurrent use and owns no goroutine.
@@ -57,6 +58,15 @@ func (l *Local) Latest(ctx context.Context, read consistency.Read, name metric.N
 		return err
 	})
 	return sample, found, err
+}
+
+// ListSeries implements inbound.ShardQuerier, with the same errors as Partials.
+func (l *Local) ListSeries(ctx context.Context, read consistency.Read, listing metric.Listing) (items []string, err error) {
+	err = l.run(ctx, read, func() (err error) {
+		items, err = l.ports.Series.ListSeries(ctx, read.Shards, listing)
+		return err
+	})
+	return items, err
 }
 
 // run computes once the replicas are as up to date as asked and it is the read's turn. Freshness is

@@ -17,6 +17,7 @@ import (
 var (
 	_ inbound.Aggregator   = (*Service)(nil)
 	_ inbound.LatestReader = (*Service)(nil)
+	_ inbound.SeriesLister = (*Service)(nil)
 )
 
 // Limits on queries.
@@ -44,18 +45,56 @@ func New(placement shard.Map, shards inbound.ShardQuerier) *Service {
 // Aggregate implements inbound.Aggregator. Besides what reading the shards gives, it returns
 // Exhausted (query_limit), Timeout (query_timeout) and Canceled (query_canceled).
 func (s *Service) Aggregate(ctx context.Context, req inbound.AggregateRequest) (aggregate.Answer, error) {
-	var table aggregate.Table
-	err := s.run(ctx, func(ctx context.Context) (err error) {
-		table, err = s.shards.Partials(ctx, s.readOf(req.Query.Metric(), req.Requirement), req.Query)
-		return err
+	search := aggregate.NewSearch(aggregate.Question{
+		Query: req.Query, Functions: req.Functions, Fill: req.Fill,
+		Approximate: req.Approximate, Ranking: req.Ranking, Limit: req.Limit,
+	})
+	err := s.run(ctx, func(ctx context.Context) error {
+		return s.lead(ctx, search, s.readOf(req.Query.Metric(), req.Requirement))
 	})
 	if err != nil {
 		return aggregate.Answer{}, err
 	}
-	if !table.SeriesKnown {
+	if !search.Known() {
 		return aggregate.Answer{}, notFound(req.Query.Metric(), metric.Matchers{})
 	}
-	return aggregate.Finish(req.Query, table, req.Functions, req.Fill)
+	return search.Answer()
+}
+
+// lead takes a search through its rounds. A metric without series needs but the first.
+func (s *Service) lead(ctx context.Context, search *aggregate.Search, read consistency.Read) error {
+	for {
+		q, more, err := search.Next()
+		if err != nil || !more {
+			return err
+		}
+		table, err := s.shards.Partials(ctx, read, q)
+		if err != nil {
+			return err
+		}
+		if err := search.Take(table); err != nil {
+			return err
+		}
+		if !search.Known() {
+			return nil
+		}
+	}
+}
+
+// ListSeries implements inbound.SeriesLister, with the same errors as Aggregate.
+func (s *Service) ListSeries(ctx context.Context, req inbound.ListRequest) (listed inbound.Listed, err error) {
+	read := consistency.Read{Shards: s.placement.All(), Requirement: req.Requirement}
+	if name := req.Listing.Metric(); !name.IsZero() {
+		read = s.readOf(name, req.Requirement)
+	}
+	err = s.run(ctx, func(ctx context.Context) (err error) {
+		listed.Items, err = s.shards.ListSeries(ctx, read, req.Listing)
+		return err
+	})
+	if limit := req.Listing.Limit(); len(listed.Items) > limit {
+		listed.Items, listed.Truncated = listed.Items[:limit], true
+	}
+	return listed, err
 }
 
 // Latest implements inbound.LatestReader, with the same errors as Aggregate.

@@ -34,6 +34,7 @@ type rig struct {
 	freshness *outboundmock.MockFreshnessGauge
 	partials  *outboundmock.MockPartialReader
 	latest    *outboundmock.MockLatestReader
+	series    *outboundmock.MockSeriesLister
 	shards    []shard.ID // that cpu may use
 	query     aggregate.Query
 }
@@ -59,6 +60,7 @@ func newRig(t *testing.T) rig {
 		freshness: outboundmock.NewMockFreshnessGauge(ctrl),
 		partials:  outboundmock.NewMockPartialReader(ctrl),
 		latest:    outboundmock.NewMockLatestReader(ctrl),
+		series:    outboundmock.NewMockSeriesLister(ctrl),
 		shards:    placement.OfMetric(cpu(t)),
 		query:     q,
 	}
@@ -69,7 +71,7 @@ func newRig(t *testing.T) rig {
 	observer := outboundmock.NewMockShardObserver(ctrl)
 	observer.EXPECT().Shards().AnyTimes().Return(here)
 	r.local = query.NewLocal(query.LocalPorts{
-		Shards: observer, Fence: r.fence, Freshness: r.freshness, Partials: r.partials, Latest: r.latest,
+		Shards: observer, Fence: r.fence, Freshness: r.freshness, Partials: r.partials, Latest: r.latest, Series: r.series,
 	})
 	r.Service = query.New(placement, r.local)
 	return r

@@ -95,6 +95,20 @@ func (q *Querier) Latest(ctx context.Context, read consistency.Read, name metric
 	return newest.sample, newest.ok, nil
 }
 
+// ListSeries implements inbound.ShardQuerier.
+func (q *Querier) ListSeries(ctx context.Context, read consistency.Read, l metric.Listing) ([]string, error) {
+	lists, err := spread(ctx, q, read, func(ctx context.Context, node cluster.NodeID, read consistency.Read) ([]string, error) {
+		if node == q.where.self {
+			return q.local.ListSeries(ctx, read, l)
+		}
+		return q.peers.ListSeriesAt(ctx, node, read, l)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return l.Merge(lists), nil
+}
+
 // reply is what one node answered to its part of a read.
 type reply[T any] struct {
 	node   cluster.NodeID

@@ -3,6 +3,7 @@ package route_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -114,6 +115,19 @@ func (w *town) LatestAt(ctx context.Context, node cluster.NodeID, r consistency.
 	return w.sample(ctx, node.String(), r.Shards, name)
 }
 
+// series lists an item for each shard, so that a merged answer has the shards answered.
+func (w *town) series(ctx context.Context, node string, shards []shard.ID) (items []string, err error) {
+	for _, id := range shards {
+		items = append(items, fmt.Sprintf("s%02d", id))
+	}
+	slices.Sort(items)
+	return items, w.ask(ctx, node, shards)
+}
+
+func (w *town) ListSeriesAt(ctx context.Context, node cluster.NodeID, r consistency.Read, _ metric.Listing) ([]string, error) {
+	return w.series(ctx, node.String(), r.Shards)
+}
+
 func (w *town) ProposeAt(ctx context.Context, node cluster.NodeID, s shard.ID, _ []byte) ([]byte, error) {
 	return []byte(node.String()), w.ask(ctx, node.String(), []shard.ID{s})
 }
@@ -141,6 +155,10 @@ func (l local) Partials(ctx context.Context, r consistency.Read, q aggregate.Que
 
 func (l local) Latest(ctx context.Context, r consistency.Read, name metric.Name, _ metric.Matchers) (metric.Sample, bool, error) {
 	return l.w.sample(ctx, "here", r.Shards, name)
+}
+
+func (l local) ListSeries(ctx context.Context, r consistency.Read, _ metric.Listing) ([]string, error) {
+	return l.w.series(ctx, "here", r.Shards)
 }
 
 func (l local) Propose(ctx context.Context, s shard.ID, _ []byte) ([]byte, error) {
@@ -219,6 +237,20 @@ func TestEveryShardIsAnsweredOnceWhateverFails(t *testing.T) {
 				t.Fatalf("latest %v %v %v, want the sample of shard 15", sample.Timestamp(), ok, err)
 			}
 		})
+	}
+}
+
+func TestListingsOfNodesMakeOne(t *testing.T) {
+	w := newTown(t, 16, 1, "here", "b", "c")
+	_, q := w.router(t)
+	l, err := metric.NewListing(metric.ListingSpec{Kind: metric.ListSeries, Limit: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	items, err := q.ListSeries(t.Context(), w.read(), l)
+	want := []string{"s00", "s01", "s02", "s03", "s04", "s05", "s06", "s07", "s08", "s09", "s10"}
+	if err != nil || !slices.Equal(items, want) {
+		t.Errorf("items=%v, %v, want one more than the limit: %v", items, err, want)
 	}
 }
 

@@ -91,15 +91,9 @@ func (p Partial) Details() Details {
 // WithDetails returns p with d, of which it becomes the owner: details of exactly the samples of p, those
 // that q asks for. It refuses what contradicts p or q as Corrupt.
 func (p Partial) WithDetails(q Query, start metric.Timestamp, group []string, d Details) (Partial, error) {
-	has := Detail(0)
-	for bit, is := range map[Detail]bool{
-		DetailEnds: d.Ends != nil, DetailSpread: d.Spread != nil, DetailSteps: d.Steps != nil, DetailSketch: d.Sketch != nil,
-	} {
-		if is {
-			has |= bit
-		}
-	}
-	spans := q.narrowing.spans(groupKey(group), start)
+	has := bitIf(d.Ends != nil, DetailEnds) | bitIf(d.Spread != nil, DetailSpread) |
+		bitIf(d.Steps != nil, DetailSteps) | bitIf(d.Sketch != nil, DetailSketch)
+	spans := q.narrowing.Spans(group, start)
 	switch {
 	case p.Count() == 0 || has != q.detail&^DetailNarrow || len(d.Spans) != len(spans):
 		return Partial{}, errParts
@@ -110,6 +104,13 @@ func (p Partial) WithDetails(q Query, start metric.Timestamp, group []string, d 
 	}
 	p.more = &extra{Details: d, spans: spans}
 	return p, nil
+}
+
+func bitIf(is bool, bit Detail) Detail {
+	if is {
+		return bit
+	}
+	return 0
 }
 
 func (e *Ends) valid() bool {

@@ -13,6 +13,8 @@ const (
 	PlannedCellsMax = 100_000
 	// SpansMax bounds the spans of one cell.
 	SpansMax = FunctionsMax
+	// PlannedSpansMax bounds the spans of a Narrowing.
+	PlannedSpansMax = 4 * PlannedCellsMax
 	// BinsMax bounds the bins of one span.
 	BinsMax = 4096
 	// SpanValuesMax bounds the values that one span keeps; of more it only keeps the number.
@@ -141,7 +143,7 @@ func NewNarrowing(cells []PlannedCell) (Narrowing, error) {
 		return Narrowing{}, ErrTooManyPlanned.WithDetail("limit", PlannedCellsMax)
 	}
 	n := Narrowing{cells: cells, groups: map[string]map[metric.Timestamp][]Span{}}
-	held := 0
+	held, spans := 0, 0
 	for i := range cells {
 		c := &cells[i]
 		if len(c.Spans) == 0 || len(c.Spans) > SpansMax {
@@ -155,6 +157,9 @@ func NewNarrowing(cells []PlannedCell) (Narrowing, error) {
 				return Narrowing{}, fault.Field("narrowing", "has spans that overlap", "disjoint spans, ascending")
 			}
 			held += c.Spans[j].Bins * binNumbers
+		}
+		if spans += len(c.Spans); spans > PlannedSpansMax {
+			return Narrowing{}, ErrTooManyPlanned.WithDetail("limit", PlannedSpansMax)
 		}
 		key := groupKey(c.Tags)
 		starts := n.groups[key]
@@ -185,6 +190,11 @@ func (n Narrowing) Single() []Span {
 		return n.cells[0].Spans
 	}
 	return nil
+}
+
+// Spans returns those of one cell, nil where it is not named; callers must not change them.
+func (n Narrowing) Spans(group []string, start metric.Timestamp) []Span {
+	return n.spans(groupKey(group), start)
 }
 
 func (n Narrowing) spans(group string, start metric.Timestamp) []Span { return n.groups[group][start] }

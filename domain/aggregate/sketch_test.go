@@ -71,7 +71,9 @@ func TestSketchesInAnySplit(t *testing.T) {
 }
 
 func TestRestoreSketch(t *testing.T) {
-	bucket := func(b uint32, n uint64) []aggregate.SketchBucket { return []aggregate.SketchBucket{{Bucket: b, Count: n}} }
+	bucket := func(b uint32, n uint64) []aggregate.SketchBucket {
+		return []aggregate.SketchBucket{{Bucket: b, Count: n}}
+	}
 	tooMany := make([]aggregate.SketchBucket, 5000)
 	for i := range tooMany {
 		tooMany[i] = aggregate.SketchBucket{Bucket: uint32(i), Count: 1}

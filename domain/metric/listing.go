@@ -1,6 +1,7 @@
 package metric
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/raftmetrics/raftmetrics/domain/fault"
@@ -79,3 +80,15 @@ func (l Listing) Key() string { return l.key }
 
 // Limit returns how many items are asked for.
 func (l Listing) Limit() int { return l.limit }
+
+// Merge makes one answer of several, each ascending and complete or cut after Limit+1 items: ascending, each
+// item once, and cut in the same way.
+func (l Listing) Merge(parts [][]string) []string {
+	if len(parts) == 1 {
+		return parts[0]
+	}
+	all := slices.Concat(parts...)
+	slices.Sort(all)
+	all = slices.Compact(all)
+	return all[:min(len(all), l.limit+1)]
+}

@@ -18,4 +18,7 @@ type ShardQuerier interface {
 	// Latest returns the newest selected sample of the metric in all of the shards, by the rule of
 	// LatestReader, and whether there is one. Errors as of Partials.
 	Latest(ctx context.Context, read consistency.Read, name metric.Name, matchers metric.Matchers) (metric.Sample, bool, error)
+	// ListSeries returns what l asks for in all of the shards, as outbound.SeriesLister does: one item
+	// more than the limit where there are more. Errors as of Partials.
+	ListSeries(ctx context.Context, read consistency.Read, l metric.Listing) ([]string, error)
 }

@@ -25,6 +25,8 @@ type QueryPeers interface {
 	PartialsAt(ctx context.Context, node cluster.NodeID, read consistency.Read, q aggregate.Query) (aggregate.Table, error)
 	// LatestAt is inbound.ShardQuerier.Latest of the replicas on node, with the same errors.
 	LatestAt(ctx context.Context, node cluster.NodeID, read consistency.Read, name metric.Name, matchers metric.Matchers) (metric.Sample, bool, error)
+	// ListSeriesAt is inbound.ShardQuerier.ListSeries of the replicas on node, with the same errors.
+	ListSeriesAt(ctx context.Context, node cluster.NodeID, read consistency.Read, l metric.Listing) ([]string, error)
 }
 
 // ReplicaDigest sums up a replica's logical content as of one entry of its log; it is equal on replicas

@@ -41,6 +41,8 @@ const (
 	WorkerPartialsProcedure = "/raftmetrics.worker.v1.Worker/Partials"
 	// WorkerLatestProcedure is the fully-qualified name of the Worker's Latest RPC.
 	WorkerLatestProcedure = "/raftmetrics.worker.v1.Worker/Latest"
+	// WorkerListSeriesProcedure is the fully-qualified name of the Worker's ListSeries RPC.
+	WorkerListSeriesProcedure = "/raftmetrics.worker.v1.Worker/ListSeries"
 	// WorkerStatusProcedure is the fully-qualified name of the Worker's Status RPC.
 	WorkerStatusProcedure = "/raftmetrics.worker.v1.Worker/Status"
 	// WorkerReportProcedure is the fully-qualified name of the Worker's Report RPC.
@@ -63,6 +65,8 @@ type WorkerClient interface {
 	Partials(context.Context, *PartialsRequest) (*PartialsResponse, error)
 	// Latest finds the newest sample of a metric in shards that this node holds.
 	Latest(context.Context, *LatestRequest) (*LatestResponse, error)
+	// ListSeries tells which series, metrics, tag keys or tag values shards that this node holds have.
+	ListSeries(context.Context, *ListSeriesRequest) (*ListSeriesResponse, error)
 	// Status tells how this node's replicas are.
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
 	// Report takes what a node reports to the leader of the meta group.
@@ -104,6 +108,12 @@ func NewWorkerClient(httpClient connect.HTTPClient, baseURL string, opts ...conn
 			httpClient,
 			baseURL+WorkerLatestProcedure,
 			connect.WithSchema(workerMethods.ByName("Latest")),
+			connect.WithClientOptions(opts...),
+		),
+		listSeries: connect.NewClient[ListSeriesRequest, ListSeriesResponse](
+			httpClient,
+			baseURL+WorkerListSeriesProcedure,
+			connect.WithSchema(workerMethods.ByName("ListSeries")),
 			connect.WithClientOptions(opts...),
 		),
 		status: connect.NewClient[StatusRequest, StatusResponse](
@@ -150,6 +160,7 @@ type workerClient struct {
 	propose     *connect.Client[ProposeRequest, ProposeResponse]
 	partials    *connect.Client[PartialsRequest, PartialsResponse]
 	latest      *connect.Client[LatestRequest, LatestResponse]
+	listSeries  *connect.Client[ListSeriesRequest, ListSeriesResponse]
 	status      *connect.Client[StatusRequest, StatusResponse]
 	report      *connect.Client[ReportRequest, ReportResponse]
 	proposeMeta *connect.Client[ProposeMetaRequest, ProposeMetaResponse]
@@ -179,6 +190,15 @@ func (c *workerClient) Partials(ctx context.Context, req *PartialsRequest) (*Par
 // Latest calls raftmetrics.worker.v1.Worker.Latest.
 func (c *workerClient) Latest(ctx context.Context, req *LatestRequest) (*LatestResponse, error) {
 	response, err := c.latest.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ListSeries calls raftmetrics.worker.v1.Worker.ListSeries.
+func (c *workerClient) ListSeries(ctx context.Context, req *ListSeriesRequest) (*ListSeriesResponse, error) {
+	response, err := c.listSeries.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -247,6 +267,8 @@ type WorkerHandler interface {
 	Partials(context.Context, *PartialsRequest) (*PartialsResponse, error)
 	// Latest finds the newest sample of a metric in shards that this node holds.
 	Latest(context.Context, *LatestRequest) (*LatestResponse, error)
+	// ListSeries tells which series, metrics, tag keys or tag values shards that this node holds have.
+	ListSeries(context.Context, *ListSeriesRequest) (*ListSeriesResponse, error)
 	// Status tells how this node's replicas are.
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
 	// Report takes what a node reports to the leader of the meta group.
@@ -284,6 +306,12 @@ func NewWorkerHandler(svc WorkerHandler, opts ...connect.HandlerOption) (string,
 		WorkerLatestProcedure,
 		svc.Latest,
 		connect.WithSchema(workerMethods.ByName("Latest")),
+		connect.WithHandlerOptions(opts...),
+	)
+	workerListSeriesHandler := connect.NewUnaryHandlerSimple(
+		WorkerListSeriesProcedure,
+		svc.ListSeries,
+		connect.WithSchema(workerMethods.ByName("ListSeries")),
 		connect.WithHandlerOptions(opts...),
 	)
 	workerStatusHandler := connect.NewUnaryHandlerSimple(
@@ -330,6 +358,8 @@ func NewWorkerHandler(svc WorkerHandler, opts ...connect.HandlerOption) (string,
 			workerPartialsHandler.ServeHTTP(w, r)
 		case WorkerLatestProcedure:
 			workerLatestHandler.ServeHTTP(w, r)
+		case WorkerListSeriesProcedure:
+			workerListSeriesHandler.ServeHTTP(w, r)
 		case WorkerStatusProcedure:
 			workerStatusHandler.ServeHTTP(w, r)
 		case WorkerReportProcedure:
@@ -361,6 +391,10 @@ func (UnimplementedWorkerHandler) Partials(context.Context, *PartialsRequest) (*
 
 func (UnimplementedWorkerHandler) Latest(context.Context, *LatestRequest) (*LatestResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("raftmetrics.worker.v1.Worker.Latest is not implemented"))
+}
+
+func (UnimplementedWorkerHandler) ListSeries(context.Context, *ListSeriesRequest) (*ListSeriesResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("raftmetrics.worker.v1.Worker.ListSeries is not implemented"))
 }
 
 func (UnimplementedWorkerHandler) Status(context.Context, *StatusRequest) (*StatusResponse, error) {

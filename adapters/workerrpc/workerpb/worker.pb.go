@@ -436,6 +436,10 @@ type Query struct {
 	To            int64                  `protobuf:"zigzag64,4,opt,name=to,proto3" json:"to,omitempty"`
 	WindowWidth   int64                  `protobuf:"varint,5,opt,name=window_width,json=windowWidth,proto3" json:"window_width,omitempty"`
 	GroupBy       []string               `protobuf:"bytes,6,rep,name=group_by,json=groupBy,proto3" json:"group_by,omitempty"`
+	WhereOp       uint32                 `protobuf:"varint,7,opt,name=where_op,json=whereOp,proto3" json:"where_op,omitempty"` // aggregate.Comparison; 0: every value
+	WhereValue    float64                `protobuf:"fixed64,8,opt,name=where_value,json=whereValue,proto3" json:"where_value,omitempty"`
+	Detail        uint32                 `protobuf:"varint,9,opt,name=detail,proto3" json:"detail,omitempty"` // aggregate.Detail
+	Narrowing     *Narrowing             `protobuf:"bytes,10,opt,name=narrowing,proto3" json:"narrowing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -512,6 +516,143 @@ func (x *Query) GetGroupBy() []string {
 	return nil
 }
 
+func (x *Query) GetWhereOp() uint32 {
+	if x != nil {
+		return x.WhereOp
+	}
+	return 0
+}
+
+func (x *Query) GetWhereValue() float64 {
+	if x != nil {
+		return x.WhereValue
+	}
+	return 0
+}
+
+func (x *Query) GetDetail() uint32 {
+	if x != nil {
+		return x.Detail
+	}
+	return 0
+}
+
+func (x *Query) GetNarrowing() *Narrowing {
+	if x != nil {
+		return x.Narrowing
+	}
+	return nil
+}
+
+// Narrowing holds its cells and their spans as columns.
+type Narrowing struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tags          []string               `protobuf:"bytes,1,rep,name=tags,proto3" json:"tags,omitempty"` // a cell: as many as group_by has
+	Starts        []int64                `protobuf:"zigzag64,2,rep,packed,name=starts,proto3" json:"starts,omitempty"`
+	Spans         []uint32               `protobuf:"varint,3,rep,packed,name=spans,proto3" json:"spans,omitempty"` // a cell: how many spans it has
+	Lows          []float64              `protobuf:"fixed64,4,rep,packed,name=lows,proto3" json:"lows,omitempty"`  // a span
+	Highs         []float64              `protobuf:"fixed64,5,rep,packed,name=highs,proto3" json:"highs,omitempty"`
+	Scales        []uint32               `protobuf:"varint,6,rep,packed,name=scales,proto3" json:"scales,omitempty"` // aggregate.Scale
+	Bins          []uint32               `protobuf:"varint,7,rep,packed,name=bins,proto3" json:"bins,omitempty"`
+	Factors       []float64              `protobuf:"fixed64,8,rep,packed,name=factors,proto3" json:"factors,omitempty"`
+	Shifts        []uint32               `protobuf:"varint,9,rep,packed,name=shifts,proto3" json:"shifts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Narrowing) Reset() {
+	*x = Narrowing{}
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Narrowing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Narrowing) ProtoMessage() {}
+
+func (x *Narrowing) ProtoReflect() protoreflect.Message {
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Narrowing.ProtoReflect.Descriptor instead.
+func (*Narrowing) Descriptor() ([]byte, []int) {
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Narrowing) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *Narrowing) GetStarts() []int64 {
+	if x != nil {
+		return x.Starts
+	}
+	return nil
+}
+
+func (x *Narrowing) GetSpans() []uint32 {
+	if x != nil {
+		return x.Spans
+	}
+	return nil
+}
+
+func (x *Narrowing) GetLows() []float64 {
+	if x != nil {
+		return x.Lows
+	}
+	return nil
+}
+
+func (x *Narrowing) GetHighs() []float64 {
+	if x != nil {
+		return x.Highs
+	}
+	return nil
+}
+
+func (x *Narrowing) GetScales() []uint32 {
+	if x != nil {
+		return x.Scales
+	}
+	return nil
+}
+
+func (x *Narrowing) GetBins() []uint32 {
+	if x != nil {
+		return x.Bins
+	}
+	return nil
+}
+
+func (x *Narrowing) GetFactors() []float64 {
+	if x != nil {
+		return x.Factors
+	}
+	return nil
+}
+
+func (x *Narrowing) GetShifts() []uint32 {
+	if x != nil {
+		return x.Shifts
+	}
+	return nil
+}
+
 type PartialsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Read          *Read                  `protobuf:"bytes,1,opt,name=read,proto3" json:"read,omitempty"`
@@ -522,7 +663,7 @@ type PartialsRequest struct {
 
 func (x *PartialsRequest) Reset() {
 	*x = PartialsRequest{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[7]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -534,7 +675,7 @@ func (x *PartialsRequest) String() string {
 func (*PartialsRequest) ProtoMessage() {}
 
 func (x *PartialsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[7]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -547,7 +688,7 @@ func (x *PartialsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartialsRequest.ProtoReflect.Descriptor instead.
 func (*PartialsRequest) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{7}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PartialsRequest) GetRead() *Read {
@@ -573,7 +714,7 @@ type PartialsResponse struct {
 
 func (x *PartialsResponse) Reset() {
 	*x = PartialsResponse{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[8]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -585,7 +726,7 @@ func (x *PartialsResponse) String() string {
 func (*PartialsResponse) ProtoMessage() {}
 
 func (x *PartialsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[8]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -598,7 +739,7 @@ func (x *PartialsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartialsResponse.ProtoReflect.Descriptor instead.
 func (*PartialsResponse) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{8}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PartialsResponse) GetTable() *Table {
@@ -621,13 +762,14 @@ type Table struct {
 	Compensations []float64              `protobuf:"fixed64,8,rep,packed,name=compensations,proto3" json:"compensations,omitempty"`
 	Minima        []float64              `protobuf:"fixed64,9,rep,packed,name=minima,proto3" json:"minima,omitempty"`
 	Maxima        []float64              `protobuf:"fixed64,10,rep,packed,name=maxima,proto3" json:"maxima,omitempty"`
+	Details       *Details               `protobuf:"bytes,11,opt,name=details,proto3" json:"details,omitempty"` // where the query asks for any
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Table) Reset() {
 	*x = Table{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[9]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -639,7 +781,7 @@ func (x *Table) String() string {
 func (*Table) ProtoMessage() {}
 
 func (x *Table) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[9]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -652,7 +794,7 @@ func (x *Table) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Table.ProtoReflect.Descriptor instead.
 func (*Table) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{9}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Table) GetSeriesKnown() bool {
@@ -725,6 +867,374 @@ func (x *Table) GetMaxima() []float64 {
 	return nil
 }
 
+func (x *Table) GetDetails() *Details {
+	if x != nil {
+		return x.Details
+	}
+	return nil
+}
+
+// Details holds what cells carry beyond plain numbers as columns, each only where the query asks for it.
+type Details struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	EndTimes      []int64                `protobuf:"zigzag64,1,rep,packed,name=end_times,json=endTimes,proto3" json:"end_times,omitempty"` // a cell: of its first and its last sample
+	EndValues     []float64              `protobuf:"fixed64,2,rep,packed,name=end_values,json=endValues,proto3" json:"end_values,omitempty"`
+	EndSeries     []string               `protobuf:"bytes,3,rep,name=end_series,json=endSeries,proto3" json:"end_series,omitempty"`
+	Spreads       []float64              `protobuf:"fixed64,4,rep,packed,name=spreads,proto3" json:"spreads,omitempty"` // a cell: three sums, each with its compensation
+	Steps         []float64              `protobuf:"fixed64,5,rep,packed,name=steps,proto3" json:"steps,omitempty"`     // a cell: three sums, each with its compensation
+	Below         []uint64               `protobuf:"varint,6,rep,packed,name=below,proto3" json:"below,omitempty"`      // a span of the query's narrowing, cell after cell
+	Inside        []uint64               `protobuf:"varint,7,rep,packed,name=inside,proto3" json:"inside,omitempty"`
+	BinsUsed      []uint32               `protobuf:"varint,8,rep,packed,name=bins_used,json=binsUsed,proto3" json:"bins_used,omitempty"` // a span with bins: how many are not empty
+	Bins          []uint32               `protobuf:"varint,9,rep,packed,name=bins,proto3" json:"bins,omitempty"`                         // a bin that is not empty: its number
+	BinCounts     []uint64               `protobuf:"varint,10,rep,packed,name=bin_counts,json=binCounts,proto3" json:"bin_counts,omitempty"`
+	BinMinima     []float64              `protobuf:"fixed64,11,rep,packed,name=bin_minima,json=binMinima,proto3" json:"bin_minima,omitempty"`
+	BinMaxima     []float64              `protobuf:"fixed64,12,rep,packed,name=bin_maxima,json=binMaxima,proto3" json:"bin_maxima,omitempty"`
+	Values        []float64              `protobuf:"fixed64,13,rep,packed,name=values,proto3" json:"values,omitempty"` // of spans without bins, where they are kept
+	Sketches      []*Sketch              `protobuf:"bytes,14,rep,name=sketches,proto3" json:"sketches,omitempty"`      // a cell
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Details) Reset() {
+	*x = Details{}
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Details) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Details) ProtoMessage() {}
+
+func (x *Details) ProtoReflect() protoreflect.Message {
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Details.ProtoReflect.Descriptor instead.
+func (*Details) Descriptor() ([]byte, []int) {
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Details) GetEndTimes() []int64 {
+	if x != nil {
+		return x.EndTimes
+	}
+	return nil
+}
+
+func (x *Details) GetEndValues() []float64 {
+	if x != nil {
+		return x.EndValues
+	}
+	return nil
+}
+
+func (x *Details) GetEndSeries() []string {
+	if x != nil {
+		return x.EndSeries
+	}
+	return nil
+}
+
+func (x *Details) GetSpreads() []float64 {
+	if x != nil {
+		return x.Spreads
+	}
+	return nil
+}
+
+func (x *Details) GetSteps() []float64 {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *Details) GetBelow() []uint64 {
+	if x != nil {
+		return x.Below
+	}
+	return nil
+}
+
+func (x *Details) GetInside() []uint64 {
+	if x != nil {
+		return x.Inside
+	}
+	return nil
+}
+
+func (x *Details) GetBinsUsed() []uint32 {
+	if x != nil {
+		return x.BinsUsed
+	}
+	return nil
+}
+
+func (x *Details) GetBins() []uint32 {
+	if x != nil {
+		return x.Bins
+	}
+	return nil
+}
+
+func (x *Details) GetBinCounts() []uint64 {
+	if x != nil {
+		return x.BinCounts
+	}
+	return nil
+}
+
+func (x *Details) GetBinMinima() []float64 {
+	if x != nil {
+		return x.BinMinima
+	}
+	return nil
+}
+
+func (x *Details) GetBinMaxima() []float64 {
+	if x != nil {
+		return x.BinMaxima
+	}
+	return nil
+}
+
+func (x *Details) GetValues() []float64 {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *Details) GetSketches() []*Sketch {
+	if x != nil {
+		return x.Sketches
+	}
+	return nil
+}
+
+type Sketch struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Level          uint32                 `protobuf:"varint,1,opt,name=level,proto3" json:"level,omitempty"`
+	Zero           uint64                 `protobuf:"varint,2,opt,name=zero,proto3" json:"zero,omitempty"`
+	Positive       []uint32               `protobuf:"varint,3,rep,packed,name=positive,proto3" json:"positive,omitempty"`
+	PositiveCounts []uint64               `protobuf:"varint,4,rep,packed,name=positive_counts,json=positiveCounts,proto3" json:"positive_counts,omitempty"`
+	Negative       []uint32               `protobuf:"varint,5,rep,packed,name=negative,proto3" json:"negative,omitempty"`
+	NegativeCounts []uint64               `protobuf:"varint,6,rep,packed,name=negative_counts,json=negativeCounts,proto3" json:"negative_counts,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Sketch) Reset() {
+	*x = Sketch{}
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Sketch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Sketch) ProtoMessage() {}
+
+func (x *Sketch) ProtoReflect() protoreflect.Message {
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Sketch.ProtoReflect.Descriptor instead.
+func (*Sketch) Descriptor() ([]byte, []int) {
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Sketch) GetLevel() uint32 {
+	if x != nil {
+		return x.Level
+	}
+	return 0
+}
+
+func (x *Sketch) GetZero() uint64 {
+	if x != nil {
+		return x.Zero
+	}
+	return 0
+}
+
+func (x *Sketch) GetPositive() []uint32 {
+	if x != nil {
+		return x.Positive
+	}
+	return nil
+}
+
+func (x *Sketch) GetPositiveCounts() []uint64 {
+	if x != nil {
+		return x.PositiveCounts
+	}
+	return nil
+}
+
+func (x *Sketch) GetNegative() []uint32 {
+	if x != nil {
+		return x.Negative
+	}
+	return nil
+}
+
+func (x *Sketch) GetNegativeCounts() []uint64 {
+	if x != nil {
+		return x.NegativeCounts
+	}
+	return nil
+}
+
+type ListSeriesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Read          *Read                  `protobuf:"bytes,1,opt,name=read,proto3" json:"read,omitempty"`
+	Kind          uint32                 `protobuf:"varint,2,opt,name=kind,proto3" json:"kind,omitempty"`    // metric.ListingKind
+	Metric        string                 `protobuf:"bytes,3,opt,name=metric,proto3" json:"metric,omitempty"` // empty: all
+	Matchers      []*Matcher             `protobuf:"bytes,4,rep,name=matchers,proto3" json:"matchers,omitempty"`
+	Key           string                 `protobuf:"bytes,5,opt,name=key,proto3" json:"key,omitempty"`
+	Limit         uint32                 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSeriesRequest) Reset() {
+	*x = ListSeriesRequest{}
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSeriesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSeriesRequest) ProtoMessage() {}
+
+func (x *ListSeriesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSeriesRequest.ProtoReflect.Descriptor instead.
+func (*ListSeriesRequest) Descriptor() ([]byte, []int) {
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ListSeriesRequest) GetRead() *Read {
+	if x != nil {
+		return x.Read
+	}
+	return nil
+}
+
+func (x *ListSeriesRequest) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *ListSeriesRequest) GetMetric() string {
+	if x != nil {
+		return x.Metric
+	}
+	return ""
+}
+
+func (x *ListSeriesRequest) GetMatchers() []*Matcher {
+	if x != nil {
+		return x.Matchers
+	}
+	return nil
+}
+
+func (x *ListSeriesRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *ListSeriesRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type ListSeriesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Items         []string               `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSeriesResponse) Reset() {
+	*x = ListSeriesResponse{}
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSeriesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSeriesResponse) ProtoMessage() {}
+
+func (x *ListSeriesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSeriesResponse.ProtoReflect.Descriptor instead.
+func (*ListSeriesResponse) Descriptor() ([]byte, []int) {
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ListSeriesResponse) GetItems() []string {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
 type LatestRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Read          *Read                  `protobuf:"bytes,1,opt,name=read,proto3" json:"read,omitempty"`
@@ -736,7 +1246,7 @@ type LatestRequest struct {
 
 func (x *LatestRequest) Reset() {
 	*x = LatestRequest{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[10]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -748,7 +1258,7 @@ func (x *LatestRequest) String() string {
 func (*LatestRequest) ProtoMessage() {}
 
 func (x *LatestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[10]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -761,7 +1271,7 @@ func (x *LatestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LatestRequest.ProtoReflect.Descriptor instead.
 func (*LatestRequest) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{10}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *LatestRequest) GetRead() *Read {
@@ -794,7 +1304,7 @@ type LatestResponse struct {
 
 func (x *LatestResponse) Reset() {
 	*x = LatestResponse{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[11]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -806,7 +1316,7 @@ func (x *LatestResponse) String() string {
 func (*LatestResponse) ProtoMessage() {}
 
 func (x *LatestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[11]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -819,7 +1329,7 @@ func (x *LatestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LatestResponse.ProtoReflect.Descriptor instead.
 func (*LatestResponse) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{11}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *LatestResponse) GetSample() *Sample {
@@ -840,7 +1350,7 @@ type Sample struct {
 
 func (x *Sample) Reset() {
 	*x = Sample{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[12]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -852,7 +1362,7 @@ func (x *Sample) String() string {
 func (*Sample) ProtoMessage() {}
 
 func (x *Sample) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[12]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -865,7 +1375,7 @@ func (x *Sample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sample.ProtoReflect.Descriptor instead.
 func (*Sample) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{12}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Sample) GetSeriesKey() string {
@@ -897,7 +1407,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[13]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -909,7 +1419,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[13]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -922,7 +1432,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{13}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{18}
 }
 
 type StatusResponse struct {
@@ -934,7 +1444,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[14]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -946,7 +1456,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[14]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -959,7 +1469,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{14}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *StatusResponse) GetShards() []*ShardStatus {
@@ -985,7 +1495,7 @@ type ShardStatus struct {
 
 func (x *ShardStatus) Reset() {
 	*x = ShardStatus{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[15]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -997,7 +1507,7 @@ func (x *ShardStatus) String() string {
 func (*ShardStatus) ProtoMessage() {}
 
 func (x *ShardStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[15]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1010,7 +1520,7 @@ func (x *ShardStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardStatus.ProtoReflect.Descriptor instead.
 func (*ShardStatus) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{15}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ShardStatus) GetShard() uint32 {
@@ -1085,7 +1595,7 @@ type ReportRequest struct {
 
 func (x *ReportRequest) Reset() {
 	*x = ReportRequest{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[16]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1097,7 +1607,7 @@ func (x *ReportRequest) String() string {
 func (*ReportRequest) ProtoMessage() {}
 
 func (x *ReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[16]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1110,7 +1620,7 @@ func (x *ReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
 func (*ReportRequest) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{16}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReportRequest) GetNode() string {
@@ -1180,7 +1690,7 @@ type DamagedReplica struct {
 
 func (x *DamagedReplica) Reset() {
 	*x = DamagedReplica{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[17]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1192,7 +1702,7 @@ func (x *DamagedReplica) String() string {
 func (*DamagedReplica) ProtoMessage() {}
 
 func (x *DamagedReplica) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[17]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1205,7 +1715,7 @@ func (x *DamagedReplica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DamagedReplica.ProtoReflect.Descriptor instead.
 func (*DamagedReplica) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{17}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DamagedReplica) GetMeta() bool {
@@ -1240,7 +1750,7 @@ type SettledGroup struct {
 
 func (x *SettledGroup) Reset() {
 	*x = SettledGroup{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[18]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1252,7 +1762,7 @@ func (x *SettledGroup) String() string {
 func (*SettledGroup) ProtoMessage() {}
 
 func (x *SettledGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[18]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1265,7 +1775,7 @@ func (x *SettledGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettledGroup.ProtoReflect.Descriptor instead.
 func (*SettledGroup) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{18}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SettledGroup) GetMeta() bool {
@@ -1300,7 +1810,7 @@ type ReportResponse struct {
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[19]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1312,7 +1822,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[19]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1325,7 +1835,7 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{19}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ReportResponse) GetState() []byte {
@@ -1358,7 +1868,7 @@ type ProposeMetaRequest struct {
 
 func (x *ProposeMetaRequest) Reset() {
 	*x = ProposeMetaRequest{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[20]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1370,7 +1880,7 @@ func (x *ProposeMetaRequest) String() string {
 func (*ProposeMetaRequest) ProtoMessage() {}
 
 func (x *ProposeMetaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[20]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1383,7 +1893,7 @@ func (x *ProposeMetaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeMetaRequest.ProtoReflect.Descriptor instead.
 func (*ProposeMetaRequest) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{20}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ProposeMetaRequest) GetCommand() []byte {
@@ -1402,7 +1912,7 @@ type ProposeMetaResponse struct {
 
 func (x *ProposeMetaResponse) Reset() {
 	*x = ProposeMetaResponse{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[21]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1414,7 +1924,7 @@ func (x *ProposeMetaResponse) String() string {
 func (*ProposeMetaResponse) ProtoMessage() {}
 
 func (x *ProposeMetaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[21]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1427,7 +1937,7 @@ func (x *ProposeMetaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeMetaResponse.ProtoReflect.Descriptor instead.
 func (*ProposeMetaResponse) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{21}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ProposeMetaResponse) GetOutcome() []byte {
@@ -1445,7 +1955,7 @@ type ReportsRequest struct {
 
 func (x *ReportsRequest) Reset() {
 	*x = ReportsRequest{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[22]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1457,7 +1967,7 @@ func (x *ReportsRequest) String() string {
 func (*ReportsRequest) ProtoMessage() {}
 
 func (x *ReportsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[22]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1470,7 +1980,7 @@ func (x *ReportsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportsRequest.ProtoReflect.Descriptor instead.
 func (*ReportsRequest) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{22}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{27}
 }
 
 type ReportsResponse struct {
@@ -1482,7 +1992,7 @@ type ReportsResponse struct {
 
 func (x *ReportsResponse) Reset() {
 	*x = ReportsResponse{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[23]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1494,7 +2004,7 @@ func (x *ReportsResponse) String() string {
 func (*ReportsResponse) ProtoMessage() {}
 
 func (x *ReportsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[23]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1507,7 +2017,7 @@ func (x *ReportsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportsResponse.ProtoReflect.Descriptor instead.
 func (*ReportsResponse) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{23}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ReportsResponse) GetReports() []*HeardReport {
@@ -1529,7 +2039,7 @@ type HeardReport struct {
 
 func (x *HeardReport) Reset() {
 	*x = HeardReport{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[24]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1541,7 +2051,7 @@ func (x *HeardReport) String() string {
 func (*HeardReport) ProtoMessage() {}
 
 func (x *HeardReport) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[24]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1554,7 +2064,7 @@ func (x *HeardReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeardReport.ProtoReflect.Descriptor instead.
 func (*HeardReport) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{24}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *HeardReport) GetNode() string {
@@ -1593,7 +2103,7 @@ type FlushRequest struct {
 
 func (x *FlushRequest) Reset() {
 	*x = FlushRequest{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[25]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1605,7 +2115,7 @@ func (x *FlushRequest) String() string {
 func (*FlushRequest) ProtoMessage() {}
 
 func (x *FlushRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[25]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1618,7 +2128,7 @@ func (x *FlushRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushRequest.ProtoReflect.Descriptor instead.
 func (*FlushRequest) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{25}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{30}
 }
 
 type FlushResponse struct {
@@ -1629,7 +2139,7 @@ type FlushResponse struct {
 
 func (x *FlushResponse) Reset() {
 	*x = FlushResponse{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[26]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1641,7 +2151,7 @@ func (x *FlushResponse) String() string {
 func (*FlushResponse) ProtoMessage() {}
 
 func (x *FlushResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[26]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1654,7 +2164,7 @@ func (x *FlushResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushResponse.ProtoReflect.Descriptor instead.
 func (*FlushResponse) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{26}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{31}
 }
 
 type DigestRequest struct {
@@ -1667,7 +2177,7 @@ type DigestRequest struct {
 
 func (x *DigestRequest) Reset() {
 	*x = DigestRequest{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[27]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1679,7 +2189,7 @@ func (x *DigestRequest) String() string {
 func (*DigestRequest) ProtoMessage() {}
 
 func (x *DigestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[27]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1692,7 +2202,7 @@ func (x *DigestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestRequest.ProtoReflect.Descriptor instead.
 func (*DigestRequest) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{27}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DigestRequest) GetShard() uint32 {
@@ -1719,7 +2229,7 @@ type DigestResponse struct {
 
 func (x *DigestResponse) Reset() {
 	*x = DigestResponse{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[28]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1731,7 +2241,7 @@ func (x *DigestResponse) String() string {
 func (*DigestResponse) ProtoMessage() {}
 
 func (x *DigestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[28]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1744,7 +2254,7 @@ func (x *DigestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestResponse.ProtoReflect.Descriptor instead.
 func (*DigestResponse) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{28}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DigestResponse) GetIndex() uint64 {
@@ -1788,19 +2298,35 @@ const file_adapters_workerrpc_workerpb_worker_proto_rawDesc = "" +
 	"\aMatcher\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x0e\n" +
 	"\x02op\x18\x03 \x01(\rR\x02op\x12\x16\n" +
-	"\x06values\x18\x04 \x03(\tR\x06valuesJ\x04\b\x02\x10\x03\"\xbd\x01\n" +
+	"\x06values\x18\x04 \x03(\tR\x06valuesJ\x04\b\x02\x10\x03\"\xd1\x02\n" +
 	"\x05Query\x12\x16\n" +
 	"\x06metric\x18\x01 \x01(\tR\x06metric\x12:\n" +
 	"\bmatchers\x18\x02 \x03(\v2\x1e.raftmetrics.worker.v1.MatcherR\bmatchers\x12\x12\n" +
 	"\x04from\x18\x03 \x01(\x12R\x04from\x12\x0e\n" +
 	"\x02to\x18\x04 \x01(\x12R\x02to\x12!\n" +
 	"\fwindow_width\x18\x05 \x01(\x03R\vwindowWidth\x12\x19\n" +
-	"\bgroup_by\x18\x06 \x03(\tR\agroupBy\"v\n" +
+	"\bgroup_by\x18\x06 \x03(\tR\agroupBy\x12\x19\n" +
+	"\bwhere_op\x18\a \x01(\rR\awhereOp\x12\x1f\n" +
+	"\vwhere_value\x18\b \x01(\x01R\n" +
+	"whereValue\x12\x16\n" +
+	"\x06detail\x18\t \x01(\rR\x06detail\x12>\n" +
+	"\tnarrowing\x18\n" +
+	" \x01(\v2 .raftmetrics.worker.v1.NarrowingR\tnarrowing\"\xd5\x01\n" +
+	"\tNarrowing\x12\x12\n" +
+	"\x04tags\x18\x01 \x03(\tR\x04tags\x12\x16\n" +
+	"\x06starts\x18\x02 \x03(\x12R\x06starts\x12\x14\n" +
+	"\x05spans\x18\x03 \x03(\rR\x05spans\x12\x12\n" +
+	"\x04lows\x18\x04 \x03(\x01R\x04lows\x12\x14\n" +
+	"\x05highs\x18\x05 \x03(\x01R\x05highs\x12\x16\n" +
+	"\x06scales\x18\x06 \x03(\rR\x06scales\x12\x12\n" +
+	"\x04bins\x18\a \x03(\rR\x04bins\x12\x18\n" +
+	"\afactors\x18\b \x03(\x01R\afactors\x12\x16\n" +
+	"\x06shifts\x18\t \x03(\rR\x06shifts\"v\n" +
 	"\x0fPartialsRequest\x12/\n" +
 	"\x04read\x18\x01 \x01(\v2\x1b.raftmetrics.worker.v1.ReadR\x04read\x122\n" +
 	"\x05query\x18\x02 \x01(\v2\x1c.raftmetrics.worker.v1.QueryR\x05query\"F\n" +
 	"\x10PartialsResponse\x122\n" +
-	"\x05table\x18\x01 \x01(\v2\x1c.raftmetrics.worker.v1.TableR\x05table\"\x94\x02\n" +
+	"\x05table\x18\x01 \x01(\v2\x1c.raftmetrics.worker.v1.TableR\x05table\"\xce\x02\n" +
 	"\x05Table\x12!\n" +
 	"\fseries_known\x18\x01 \x01(\bR\vseriesKnown\x12$\n" +
 	"\x0etags_per_group\x18\x02 \x01(\rR\ftagsPerGroup\x12\x12\n" +
@@ -1812,7 +2338,45 @@ const file_adapters_workerrpc_workerpb_worker_proto_rawDesc = "" +
 	"\rcompensations\x18\b \x03(\x01R\rcompensations\x12\x16\n" +
 	"\x06minima\x18\t \x03(\x01R\x06minima\x12\x16\n" +
 	"\x06maxima\x18\n" +
-	" \x03(\x01R\x06maxima\"\x94\x01\n" +
+	" \x03(\x01R\x06maxima\x128\n" +
+	"\adetails\x18\v \x01(\v2\x1e.raftmetrics.worker.v1.DetailsR\adetails\"\xa3\x03\n" +
+	"\aDetails\x12\x1b\n" +
+	"\tend_times\x18\x01 \x03(\x12R\bendTimes\x12\x1d\n" +
+	"\n" +
+	"end_values\x18\x02 \x03(\x01R\tendValues\x12\x1d\n" +
+	"\n" +
+	"end_series\x18\x03 \x03(\tR\tendSeries\x12\x18\n" +
+	"\aspreads\x18\x04 \x03(\x01R\aspreads\x12\x14\n" +
+	"\x05steps\x18\x05 \x03(\x01R\x05steps\x12\x14\n" +
+	"\x05below\x18\x06 \x03(\x04R\x05below\x12\x16\n" +
+	"\x06inside\x18\a \x03(\x04R\x06inside\x12\x1b\n" +
+	"\tbins_used\x18\b \x03(\rR\bbinsUsed\x12\x12\n" +
+	"\x04bins\x18\t \x03(\rR\x04bins\x12\x1d\n" +
+	"\n" +
+	"bin_counts\x18\n" +
+	" \x03(\x04R\tbinCounts\x12\x1d\n" +
+	"\n" +
+	"bin_minima\x18\v \x03(\x01R\tbinMinima\x12\x1d\n" +
+	"\n" +
+	"bin_maxima\x18\f \x03(\x01R\tbinMaxima\x12\x16\n" +
+	"\x06values\x18\r \x03(\x01R\x06values\x129\n" +
+	"\bsketches\x18\x0e \x03(\v2\x1d.raftmetrics.worker.v1.SketchR\bsketches\"\xbc\x01\n" +
+	"\x06Sketch\x12\x14\n" +
+	"\x05level\x18\x01 \x01(\rR\x05level\x12\x12\n" +
+	"\x04zero\x18\x02 \x01(\x04R\x04zero\x12\x1a\n" +
+	"\bpositive\x18\x03 \x03(\rR\bpositive\x12'\n" +
+	"\x0fpositive_counts\x18\x04 \x03(\x04R\x0epositiveCounts\x12\x1a\n" +
+	"\bnegative\x18\x05 \x03(\rR\bnegative\x12'\n" +
+	"\x0fnegative_counts\x18\x06 \x03(\x04R\x0enegativeCounts\"\xd4\x01\n" +
+	"\x11ListSeriesRequest\x12/\n" +
+	"\x04read\x18\x01 \x01(\v2\x1b.raftmetrics.worker.v1.ReadR\x04read\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\rR\x04kind\x12\x16\n" +
+	"\x06metric\x18\x03 \x01(\tR\x06metric\x12:\n" +
+	"\bmatchers\x18\x04 \x03(\v2\x1e.raftmetrics.worker.v1.MatcherR\bmatchers\x12\x10\n" +
+	"\x03key\x18\x05 \x01(\tR\x03key\x12\x14\n" +
+	"\x05limit\x18\x06 \x01(\rR\x05limit\"*\n" +
+	"\x12ListSeriesResponse\x12\x14\n" +
+	"\x05items\x18\x01 \x03(\tR\x05items\"\x94\x01\n" +
 	"\rLatestRequest\x12/\n" +
 	"\x04read\x18\x01 \x01(\v2\x1b.raftmetrics.worker.v1.ReadR\x04read\x12\x16\n" +
 	"\x06metric\x18\x02 \x01(\tR\x06metric\x12:\n" +
@@ -1880,11 +2444,13 @@ const file_adapters_workerrpc_workerpb_worker_proto_rawDesc = "" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14OUTCOME_NOT_PROPOSED\x10\x01\x12\x15\n" +
-	"\x11OUTCOME_AMBIGUOUS\x10\x022\xaf\x06\n" +
+	"\x11OUTCOME_AMBIGUOUS\x10\x022\x92\a\n" +
 	"\x06Worker\x12X\n" +
 	"\aPropose\x12%.raftmetrics.worker.v1.ProposeRequest\x1a&.raftmetrics.worker.v1.ProposeResponse\x12[\n" +
 	"\bPartials\x12&.raftmetrics.worker.v1.PartialsRequest\x1a'.raftmetrics.worker.v1.PartialsResponse\x12U\n" +
-	"\x06Latest\x12$.raftmetrics.worker.v1.LatestRequest\x1a%.raftmetrics.worker.v1.LatestResponse\x12U\n" +
+	"\x06Latest\x12$.raftmetrics.worker.v1.LatestRequest\x1a%.raftmetrics.worker.v1.LatestResponse\x12a\n" +
+	"\n" +
+	"ListSeries\x12(.raftmetrics.worker.v1.ListSeriesRequest\x1a).raftmetrics.worker.v1.ListSeriesResponse\x12U\n" +
 	"\x06Status\x12$.raftmetrics.worker.v1.StatusRequest\x1a%.raftmetrics.worker.v1.StatusResponse\x12U\n" +
 	"\x06Report\x12$.raftmetrics.worker.v1.ReportRequest\x1a%.raftmetrics.worker.v1.ReportResponse\x12d\n" +
 	"\vProposeMeta\x12).raftmetrics.worker.v1.ProposeMetaRequest\x1a*.raftmetrics.worker.v1.ProposeMetaResponse\x12X\n" +
@@ -1905,7 +2471,7 @@ func file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_adapters_workerrpc_workerpb_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_adapters_workerrpc_workerpb_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_adapters_workerrpc_workerpb_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_adapters_workerrpc_workerpb_worker_proto_goTypes = []any{
 	(Outcome)(0),                // 0: raftmetrics.worker.v1.Outcome
 	(*Fault)(nil),               // 1: raftmetrics.worker.v1.Fault
@@ -1915,68 +2481,80 @@ var file_adapters_workerrpc_workerpb_worker_proto_goTypes = []any{
 	(*Read)(nil),                // 5: raftmetrics.worker.v1.Read
 	(*Matcher)(nil),             // 6: raftmetrics.worker.v1.Matcher
 	(*Query)(nil),               // 7: raftmetrics.worker.v1.Query
-	(*PartialsRequest)(nil),     // 8: raftmetrics.worker.v1.PartialsRequest
-	(*PartialsResponse)(nil),    // 9: raftmetrics.worker.v1.PartialsResponse
-	(*Table)(nil),               // 10: raftmetrics.worker.v1.Table
-	(*LatestRequest)(nil),       // 11: raftmetrics.worker.v1.LatestRequest
-	(*LatestResponse)(nil),      // 12: raftmetrics.worker.v1.LatestResponse
-	(*Sample)(nil),              // 13: raftmetrics.worker.v1.Sample
-	(*StatusRequest)(nil),       // 14: raftmetrics.worker.v1.StatusRequest
-	(*StatusResponse)(nil),      // 15: raftmetrics.worker.v1.StatusResponse
-	(*ShardStatus)(nil),         // 16: raftmetrics.worker.v1.ShardStatus
-	(*ReportRequest)(nil),       // 17: raftmetrics.worker.v1.ReportRequest
-	(*DamagedReplica)(nil),      // 18: raftmetrics.worker.v1.DamagedReplica
-	(*SettledGroup)(nil),        // 19: raftmetrics.worker.v1.SettledGroup
-	(*ReportResponse)(nil),      // 20: raftmetrics.worker.v1.ReportResponse
-	(*ProposeMetaRequest)(nil),  // 21: raftmetrics.worker.v1.ProposeMetaRequest
-	(*ProposeMetaResponse)(nil), // 22: raftmetrics.worker.v1.ProposeMetaResponse
-	(*ReportsRequest)(nil),      // 23: raftmetrics.worker.v1.ReportsRequest
-	(*ReportsResponse)(nil),     // 24: raftmetrics.worker.v1.ReportsResponse
-	(*HeardReport)(nil),         // 25: raftmetrics.worker.v1.HeardReport
-	(*FlushRequest)(nil),        // 26: raftmetrics.worker.v1.FlushRequest
-	(*FlushResponse)(nil),       // 27: raftmetrics.worker.v1.FlushResponse
-	(*DigestRequest)(nil),       // 28: raftmetrics.worker.v1.DigestRequest
-	(*DigestResponse)(nil),      // 29: raftmetrics.worker.v1.DigestResponse
+	(*Narrowing)(nil),           // 8: raftmetrics.worker.v1.Narrowing
+	(*PartialsRequest)(nil),     // 9: raftmetrics.worker.v1.PartialsRequest
+	(*PartialsResponse)(nil),    // 10: raftmetrics.worker.v1.PartialsResponse
+	(*Table)(nil),               // 11: raftmetrics.worker.v1.Table
+	(*Details)(nil),             // 12: raftmetrics.worker.v1.Details
+	(*Sketch)(nil),              // 13: raftmetrics.worker.v1.Sketch
+	(*ListSeriesRequest)(nil),   // 14: raftmetrics.worker.v1.ListSeriesRequest
+	(*ListSeriesResponse)(nil),  // 15: raftmetrics.worker.v1.ListSeriesResponse
+	(*LatestRequest)(nil),       // 16: raftmetrics.worker.v1.LatestRequest
+	(*LatestResponse)(nil),      // 17: raftmetrics.worker.v1.LatestResponse
+	(*Sample)(nil),              // 18: raftmetrics.worker.v1.Sample
+	(*StatusRequest)(nil),       // 19: raftmetrics.worker.v1.StatusRequest
+	(*StatusResponse)(nil),      // 20: raftmetrics.worker.v1.StatusResponse
+	(*ShardStatus)(nil),         // 21: raftmetrics.worker.v1.ShardStatus
+	(*ReportRequest)(nil),       // 22: raftmetrics.worker.v1.ReportRequest
+	(*DamagedReplica)(nil),      // 23: raftmetrics.worker.v1.DamagedReplica
+	(*SettledGroup)(nil),        // 24: raftmetrics.worker.v1.SettledGroup
+	(*ReportResponse)(nil),      // 25: raftmetrics.worker.v1.ReportResponse
+	(*ProposeMetaRequest)(nil),  // 26: raftmetrics.worker.v1.ProposeMetaRequest
+	(*ProposeMetaResponse)(nil), // 27: raftmetrics.worker.v1.ProposeMetaResponse
+	(*ReportsRequest)(nil),      // 28: raftmetrics.worker.v1.ReportsRequest
+	(*ReportsResponse)(nil),     // 29: raftmetrics.worker.v1.ReportsResponse
+	(*HeardReport)(nil),         // 30: raftmetrics.worker.v1.HeardReport
+	(*FlushRequest)(nil),        // 31: raftmetrics.worker.v1.FlushRequest
+	(*FlushResponse)(nil),       // 32: raftmetrics.worker.v1.FlushResponse
+	(*DigestRequest)(nil),       // 33: raftmetrics.worker.v1.DigestRequest
+	(*DigestResponse)(nil),      // 34: raftmetrics.worker.v1.DigestResponse
 }
 var file_adapters_workerrpc_workerpb_worker_proto_depIdxs = []int32{
 	2,  // 0: raftmetrics.worker.v1.Fault.details:type_name -> raftmetrics.worker.v1.FaultDetail
 	0,  // 1: raftmetrics.worker.v1.Fault.outcome:type_name -> raftmetrics.worker.v1.Outcome
 	6,  // 2: raftmetrics.worker.v1.Query.matchers:type_name -> raftmetrics.worker.v1.Matcher
-	5,  // 3: raftmetrics.worker.v1.PartialsRequest.read:type_name -> raftmetrics.worker.v1.Read
-	7,  // 4: raftmetrics.worker.v1.PartialsRequest.query:type_name -> raftmetrics.worker.v1.Query
-	10, // 5: raftmetrics.worker.v1.PartialsResponse.table:type_name -> raftmetrics.worker.v1.Table
-	5,  // 6: raftmetrics.worker.v1.LatestRequest.read:type_name -> raftmetrics.worker.v1.Read
-	6,  // 7: raftmetrics.worker.v1.LatestRequest.matchers:type_name -> raftmetrics.worker.v1.Matcher
-	13, // 8: raftmetrics.worker.v1.LatestResponse.sample:type_name -> raftmetrics.worker.v1.Sample
-	16, // 9: raftmetrics.worker.v1.StatusResponse.shards:type_name -> raftmetrics.worker.v1.ShardStatus
-	19, // 10: raftmetrics.worker.v1.ReportRequest.settled:type_name -> raftmetrics.worker.v1.SettledGroup
-	16, // 11: raftmetrics.worker.v1.ReportRequest.shards:type_name -> raftmetrics.worker.v1.ShardStatus
-	18, // 12: raftmetrics.worker.v1.ReportRequest.damaged:type_name -> raftmetrics.worker.v1.DamagedReplica
-	25, // 13: raftmetrics.worker.v1.ReportsResponse.reports:type_name -> raftmetrics.worker.v1.HeardReport
-	16, // 14: raftmetrics.worker.v1.HeardReport.shards:type_name -> raftmetrics.worker.v1.ShardStatus
-	3,  // 15: raftmetrics.worker.v1.Worker.Propose:input_type -> raftmetrics.worker.v1.ProposeRequest
-	8,  // 16: raftmetrics.worker.v1.Worker.Partials:input_type -> raftmetrics.worker.v1.PartialsRequest
-	11, // 17: raftmetrics.worker.v1.Worker.Latest:input_type -> raftmetrics.worker.v1.LatestRequest
-	14, // 18: raftmetrics.worker.v1.Worker.Status:input_type -> raftmetrics.worker.v1.StatusRequest
-	17, // 19: raftmetrics.worker.v1.Worker.Report:input_type -> raftmetrics.worker.v1.ReportRequest
-	21, // 20: raftmetrics.worker.v1.Worker.ProposeMeta:input_type -> raftmetrics.worker.v1.ProposeMetaRequest
-	23, // 21: raftmetrics.worker.v1.Worker.Reports:input_type -> raftmetrics.worker.v1.ReportsRequest
-	26, // 22: raftmetrics.worker.v1.Worker.Flush:input_type -> raftmetrics.worker.v1.FlushRequest
-	28, // 23: raftmetrics.worker.v1.Worker.Digest:input_type -> raftmetrics.worker.v1.DigestRequest
-	4,  // 24: raftmetrics.worker.v1.Worker.Propose:output_type -> raftmetrics.worker.v1.ProposeResponse
-	9,  // 25: raftmetrics.worker.v1.Worker.Partials:output_type -> raftmetrics.worker.v1.PartialsResponse
-	12, // 26: raftmetrics.worker.v1.Worker.Latest:output_type -> raftmetrics.worker.v1.LatestResponse
-	15, // 27: raftmetrics.worker.v1.Worker.Status:output_type -> raftmetrics.worker.v1.StatusResponse
-	20, // 28: raftmetrics.worker.v1.Worker.Report:output_type -> raftmetrics.worker.v1.ReportResponse
-	22, // 29: raftmetrics.worker.v1.Worker.ProposeMeta:output_type -> raftmetrics.worker.v1.ProposeMetaResponse
-	24, // 30: raftmetrics.worker.v1.Worker.Reports:output_type -> raftmetrics.worker.v1.ReportsResponse
-	27, // 31: raftmetrics.worker.v1.Worker.Flush:output_type -> raftmetrics.worker.v1.FlushResponse
-	29, // 32: raftmetrics.worker.v1.Worker.Digest:output_type -> raftmetrics.worker.v1.DigestResponse
-	24, // [24:33] is the sub-list for method output_type
-	15, // [15:24] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	8,  // 3: raftmetrics.worker.v1.Query.narrowing:type_name -> raftmetrics.worker.v1.Narrowing
+	5,  // 4: raftmetrics.worker.v1.PartialsRequest.read:type_name -> raftmetrics.worker.v1.Read
+	7,  // 5: raftmetrics.worker.v1.PartialsRequest.query:type_name -> raftmetrics.worker.v1.Query
+	11, // 6: raftmetrics.worker.v1.PartialsResponse.table:type_name -> raftmetrics.worker.v1.Table
+	12, // 7: raftmetrics.worker.v1.Table.details:type_name -> raftmetrics.worker.v1.Details
+	13, // 8: raftmetrics.worker.v1.Details.sketches:type_name -> raftmetrics.worker.v1.Sketch
+	5,  // 9: raftmetrics.worker.v1.ListSeriesRequest.read:type_name -> raftmetrics.worker.v1.Read
+	6,  // 10: raftmetrics.worker.v1.ListSeriesRequest.matchers:type_name -> raftmetrics.worker.v1.Matcher
+	5,  // 11: raftmetrics.worker.v1.LatestRequest.read:type_name -> raftmetrics.worker.v1.Read
+	6,  // 12: raftmetrics.worker.v1.LatestRequest.matchers:type_name -> raftmetrics.worker.v1.Matcher
+	18, // 13: raftmetrics.worker.v1.LatestResponse.sample:type_name -> raftmetrics.worker.v1.Sample
+	21, // 14: raftmetrics.worker.v1.StatusResponse.shards:type_name -> raftmetrics.worker.v1.ShardStatus
+	24, // 15: raftmetrics.worker.v1.ReportRequest.settled:type_name -> raftmetrics.worker.v1.SettledGroup
+	21, // 16: raftmetrics.worker.v1.ReportRequest.shards:type_name -> raftmetrics.worker.v1.ShardStatus
+	23, // 17: raftmetrics.worker.v1.ReportRequest.damaged:type_name -> raftmetrics.worker.v1.DamagedReplica
+	30, // 18: raftmetrics.worker.v1.ReportsResponse.reports:type_name -> raftmetrics.worker.v1.HeardReport
+	21, // 19: raftmetrics.worker.v1.HeardReport.shards:type_name -> raftmetrics.worker.v1.ShardStatus
+	3,  // 20: raftmetrics.worker.v1.Worker.Propose:input_type -> raftmetrics.worker.v1.ProposeRequest
+	9,  // 21: raftmetrics.worker.v1.Worker.Partials:input_type -> raftmetrics.worker.v1.PartialsRequest
+	16, // 22: raftmetrics.worker.v1.Worker.Latest:input_type -> raftmetrics.worker.v1.LatestRequest
+	14, // 23: raftmetrics.worker.v1.Worker.ListSeries:input_type -> raftmetrics.worker.v1.ListSeriesRequest
+	19, // 24: raftmetrics.worker.v1.Worker.Status:input_type -> raftmetrics.worker.v1.StatusRequest
+	22, // 25: raftmetrics.worker.v1.Worker.Report:input_type -> raftmetrics.worker.v1.ReportRequest
+	26, // 26: raftmetrics.worker.v1.Worker.ProposeMeta:input_type -> raftmetrics.worker.v1.ProposeMetaRequest
+	28, // 27: raftmetrics.worker.v1.Worker.Reports:input_type -> raftmetrics.worker.v1.ReportsRequest
+	31, // 28: raftmetrics.worker.v1.Worker.Flush:input_type -> raftmetrics.worker.v1.FlushRequest
+	33, // 29: raftmetrics.worker.v1.Worker.Digest:input_type -> raftmetrics.worker.v1.DigestRequest
+	4,  // 30: raftmetrics.worker.v1.Worker.Propose:output_type -> raftmetrics.worker.v1.ProposeResponse
+	10, // 31: raftmetrics.worker.v1.Worker.Partials:output_type -> raftmetrics.worker.v1.PartialsResponse
+	17, // 32: raftmetrics.worker.v1.Worker.Latest:output_type -> raftmetrics.worker.v1.LatestResponse
+	15, // 33: raftmetrics.worker.v1.Worker.ListSeries:output_type -> raftmetrics.worker.v1.ListSeriesResponse
+	20, // 34: raftmetrics.worker.v1.Worker.Status:output_type -> raftmetrics.worker.v1.StatusResponse
+	25, // 35: raftmetrics.worker.v1.Worker.Report:output_type -> raftmetrics.worker.v1.ReportResponse
+	27, // 36: raftmetrics.worker.v1.Worker.ProposeMeta:output_type -> raftmetrics.worker.v1.ProposeMetaResponse
+	29, // 37: raftmetrics.worker.v1.Worker.Reports:output_type -> raftmetrics.worker.v1.ReportsResponse
+	32, // 38: raftmetrics.worker.v1.Worker.Flush:output_type -> raftmetrics.worker.v1.FlushResponse
+	34, // 39: raftmetrics.worker.v1.Worker.Digest:output_type -> raftmetrics.worker.v1.DigestResponse
+	30, // [30:40] is the sub-list for method output_type
+	20, // [20:30] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_adapters_workerrpc_workerpb_worker_proto_init() }
@@ -1990,7 +2568,7 @@ func file_adapters_workerrpc_workerpb_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_adapters_workerrpc_workerpb_worker_proto_rawDesc), len(file_adapters_workerrpc_workerpb_worker_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   29,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

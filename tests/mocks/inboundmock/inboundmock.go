@@ -1145,6 +1145,45 @@ func (c *MockShardQuerierLatestCall) DoAndReturn(f func(context.Context, consist
 	return c
 }
 
+// ListSeries mocks base method.
+func (m *MockShardQuerier) ListSeries(ctx context.Context, read consistency.Read, l metric.Listing) ([]string, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "ListSeries", ctx, read, l)
+	ret0, _ := ret[0].([]string)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// ListSeries indicates an expected call of ListSeries.
+func (mr *MockShardQuerierMockRecorder) ListSeries(ctx, read, l any) *MockShardQuerierListSeriesCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "ListSeries", reflect.TypeOf((*MockShardQuerier)(nil).ListSeries), ctx, read, l)
+	return &MockShardQuerierListSeriesCall{Call: call}
+}
+
+// MockShardQuerierListSeriesCall wrap *gomock.Call
+type MockShardQuerierListSeriesCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockShardQuerierListSeriesCall) Return(arg0 []string, arg1 error) *MockShardQuerierListSeriesCall {
+	c.Call = c.Call.Return(arg0, arg1)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockShardQuerierListSeriesCall) Do(f func(context.Context, consistency.Read, metric.Listing) ([]string, error)) *MockShardQuerierListSeriesCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockShardQuerierListSeriesCall) DoAndReturn(f func(context.Context, consistency.Read, metric.Listing) ([]string, error)) *MockShardQuerierListSeriesCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
 // Partials mocks base method.
 func (m *MockShardQuerier) Partials(ctx context.Context, read consistency.Read, q aggregate.Query) (aggregate.Table, error) {
 	m.ctrl.T.Helper()

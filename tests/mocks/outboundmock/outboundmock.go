@@ -1216,6 +1216,45 @@ func (c *MockQueryPeersLatestAtCall) DoAndReturn(f func(context.Context, cluster
 	return c
 }
 
+// ListSeriesAt mocks base method.
+func (m *MockQueryPeers) ListSeriesAt(ctx context.Context, node cluster.NodeID, read consistency.Read, l metric.Listing) ([]string, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "ListSeriesAt", ctx, node, read, l)
+	ret0, _ := ret[0].([]string)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// ListSeriesAt indicates an expected call of ListSeriesAt.
+func (mr *MockQueryPeersMockRecorder) ListSeriesAt(ctx, node, read, l any) *MockQueryPeersListSeriesAtCall {
+	mr.mock.ctrl.T.Helper()
+	call := mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "ListSeriesAt", reflect.TypeOf((*MockQueryPeers)(nil).ListSeriesAt), ctx, node, read, l)
+	return &MockQueryPeersListSeriesAtCall{Call: call}
+}
+
+// MockQueryPeersListSeriesAtCall wrap *gomock.Call
+type MockQueryPeersListSeriesAtCall struct {
+	*gomock.Call
+}
+
+// Return rewrite *gomock.Call.Return
+func (c *MockQueryPeersListSeriesAtCall) Return(arg0 []string, arg1 error) *MockQueryPeersListSeriesAtCall {
+	c.Call = c.Call.Return(arg0, arg1)
+	return c
+}
+
+// Do rewrite *gomock.Call.Do
+func (c *MockQueryPeersListSeriesAtCall) Do(f func(context.Context, cluster.NodeID, consistency.Read, metric.Listing) ([]string, error)) *MockQueryPeersListSeriesAtCall {
+	c.Call = c.Call.Do(f)
+	return c
+}
+
+// DoAndReturn rewrite *gomock.Call.DoAndReturn
+func (c *MockQueryPeersListSeriesAtCall) DoAndReturn(f func(context.Context, cluster.NodeID, consistency.Read, metric.Listing) ([]string, error)) *MockQueryPeersListSeriesAtCall {
+	c.Call = c.Call.DoAndReturn(f)
+	return c
+}
+
 // PartialsAt mocks base method.
 func (m *MockQueryPeers) PartialsAt(ctx context.Context, node cluster.NodeID, read consistency.Read, q aggregate.Query) (aggregate.Table, error) {
 	m.ctrl.T.Helper()
