@@ -133,3 +133,21 @@ func (a *asked) round(ctx context.Context, s *system, q workload.Question, count
 	}
 	return nil
 }
+
+// profileQuestions asks each question for a while under the profiler.
+func profileQuestions(ctx context.Context, o options, systems []*system, questions []workload.Question) error {
+	for _, q := range questions {
+		for _, s := range systems {
+			var a asked
+			latency, err := a.warmUp(ctx, s, q)
+			if err == nil {
+				err = o.profiled(s.name+"."+q.Name, func() error { return a.round(ctx, s, q, int(profileSpan/max(1, latency))+1) })
+			}
+			if err != nil {
+				return fmt.Errorf("%s of %s: %w", q.Name, s.name, err)
+			}
+			progress("%s of %s: %v, CPU %v with the client's %s %v", q.Name, s.name, a.median(), a.cpuEach(), a.refused, a.wrong)
+		}
+	}
+	return nil
+}

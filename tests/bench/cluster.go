@@ -16,6 +16,7 @@ import (
 )
 
 const (
+	clusterNodes      = 3
 	clusterShards     = 8
 	idleShards        = 64
 	clusterBatchSize  = 10_000
@@ -65,17 +66,22 @@ func startFleet(ctx context.Context, o options, folder string, shards int) (_ *f
 	if err := f.Start(ctx); err != nil {
 		return nil, err
 	}
+	return f, awaitWhole(ctx, f)
+}
+
+// awaitWhole waits until all replicas are up and leaders are where they stay.
+func awaitWhole(ctx context.Context, f *fleet.Fleet) error {
 	if err := fleet.Await(ctx, time.Minute, func(ctx context.Context) error {
 		v, err := f.Nodes[0].View(ctx)
 		if err != nil {
 			return err
 		}
-		return v.Whole(3, 0)
+		return v.Whole(clusterNodes, 0)
 	}); err != nil {
-		return nil, err
+		return err
 	}
 	// Leaders move to the workers once they have led for ten seconds.
-	return f, fleet.Pause(ctx, 12*time.Second)
+	return fleet.Pause(ctx, 12*time.Second)
 }
 
 // cpuOfAll is the processor time that all nodes have used.

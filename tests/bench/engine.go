@@ -21,11 +21,15 @@ type starter struct {
 }
 
 func starters(o options) []starter {
-	all := []starter{{"one", false, startNode}}
+	one, three := startNode, startThree
+	if o.cpu != "" {
+		one, three = startInside, startThreeInside
+	}
+	all := []starter{{"one", false, one}}
 	if o.peer != "" {
 		all = append(all, starter{"peer", true, startPeer})
 	}
-	all = append(all, starter{"three", false, startThree})
+	all = append(all, starter{"three", false, three})
 	return slices.DeleteFunc(all, func(s starter) bool {
 		return o.systems != "" && !slices.Contains(strings.Split(o.systems, ","), s.name)
 	})
@@ -68,7 +72,7 @@ func measureEngine(ctx context.Context, o options, folder string, out io.Writer)
 			if m.system = started; turn == 0 {
 				all = append(all, m)
 			}
-			l, err := load.measure(ctx, started)
+			l, err := load.measure(ctx, o, started)
 			if err != nil {
 				return fmt.Errorf("load %s: %w", s.name, err)
 			}
@@ -85,6 +89,9 @@ func measureEngine(ctx context.Context, o options, folder string, out io.Writer)
 	systems := make([]*system, len(all))
 	for i, m := range all {
 		systems[i] = m.system
+	}
+	if o.cpu != "" {
+		return profileQuestions(ctx, o, systems, questions)
 	}
 	results, err := askAll(ctx, systems, questions, o.rounds)
 	if err != nil {

@@ -101,15 +101,15 @@ func (e *encoded) send(ctx context.Context, s *system) error {
 }
 
 // measure sends the load to a fresh system and waits until it is settled.
-func (e *encoded) measure(ctx context.Context, s *system) (l loaded, err error) {
+func (e *encoded) measure(ctx context.Context, o options, s *system) (l loaded, err error) {
 	l.samples = e.shape.Samples()
 	cpu, began := s.cpu(), time.Now()
-	if err := e.send(ctx, s); err != nil {
+	if err := o.profiled(s.name+".load", func() error { return e.send(ctx, s) }); err != nil {
 		return l, err
 	}
 	l.wall, l.acked = time.Since(began), s.cpu()-cpu
 	began = time.Now()
-	if err := s.settle(ctx); err != nil {
+	if err := o.profiled(s.name+".settle", func() error { return s.settle(ctx) }); err != nil {
 		return l, err
 	}
 	l.settling, l.settled = time.Since(began), s.cpu()-cpu

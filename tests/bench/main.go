@@ -56,7 +56,7 @@ func main() {
 	flag.StringVar(&o.systems, "systems", "", "systems of the part engine, of one,peer,three; empty: all there are")
 	flag.StringVar(&o.ask, "ask", "", "questions of the part engine, such as Q1,Q5, or none; empty: all")
 	flag.StringVar(&o.only, "only", "", "run only this part: single, json, record, cluster or engine")
-	flag.StringVar(&o.cpu, "cpuprofile", "", "file for a CPU profile of the part record")
+	flag.StringVar(&o.cpu, "cpuprofile", "", "CPU profiles of the parts record and engine, which then runs its nodes in this process: a file for each load and question, whose names begin so")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := o.check()

@@ -6,15 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime/pprof"
 	"slices"
 	"sync"
 	"syscall"
 	"time"
 
-	"github.com/rs/zerolog"
-
-	"github.com/raftmetrics/raftmetrics/bootstrap"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
 	"github.com/raftmetrics/raftmetrics/ports/inbound"
 	"github.com/raftmetrics/raftmetrics/tests/node"
@@ -24,42 +20,24 @@ import (
 // and DuckDB files on disk, and then asks over HTTP whether all of it is there.
 func measureRecord(ctx context.Context, o options, folder string, out io.Writer) (err error) {
 	_, _ = fmt.Fprintln(out, "decoded batches into Record\tsamples\tsamples/s\tCPU s/million\tpeak RSS MiB\tp50\t")
-	config, err := bootstrap.LoadConfig(map[string]string{"DATA_DIR": folder, "PORT": "0", "LOG_LEVEL": "warn"}, func(string) string { return "" })
+	n, err := runInside(ctx, map[string]string{"DATA_DIR": folder, "PORT": "0", "LOG_LEVEL": "warn"})
 	if err != nil {
 		return err
 	}
-	n, err := bootstrap.NewNode(ctx, config, zerolog.New(os.Stderr).Level(zerolog.WarnLevel))
-	if err != nil {
-		return err
-	}
-	running, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- n.Run(running) }()
-	defer func() {
-		stop()
-		err = errors.Join(err, <-ended)
-	}()
-	if o.cpu != "" {
-		f, err := os.Create(o.cpu)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, f.Close()) }()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
-	}
+	defer func() { err = errors.Join(err, n.close()) }()
 	cpu, began := processCPU(), time.Now()
 	batches := o.samples() / batchSamples / batchClients
-	latencies, err := record(ctx, n.Recorder(), batches)
-	if err != nil {
+	var latencies [][]time.Duration
+	if err := o.profiled("record", func() error {
+		latencies, err = record(ctx, n.Recorder(), batches)
+		return err
+	}); err != nil {
 		return err
 	}
 	elapsed := time.Since(began)
 	cpu = processCPU() - cpu
 	samples := batches * batchSamples * batchClients
-	if err := checkCount(ctx, &node.Process{URL: "http://" + n.Addr().String()}, samples); err != nil {
+	if err := checkCount(ctx, &node.Process{URL: n.url()}, samples); err != nil {
 		return err
 	}
 	_, peak, err := node.MemoryOf(os.Getpid())

@@ -19,7 +19,6 @@ const (
 	goalThreeRate          = 800_000 // samples a second
 	goalDiskRatio          = 2.0     // bytes a sample and copy
 	goalLone               = time.Millisecond
-	copiesOfThree          = 3
 	milliseconds           = float64(time.Millisecond)
 	unknown                = "-"
 	mebi             int64 = 1 << 20
@@ -111,7 +110,7 @@ func reportGoals(out io.Writer, questions []workload.Question, all []*measured) 
 		switch {
 		case m.system.peer:
 			peer = m
-		case len(m.system.pids) > 1 || len(m.system.urls) > 1:
+		case len(m.system.urls) > 1:
 			three = m
 		default:
 			one = m
@@ -142,7 +141,7 @@ func reportGoals(out io.Writer, questions []workload.Question, all []*measured) 
 		ratio("disk, one node, B/sample settled", of(one.loads, loaded.bytesASample), of(peer.loads, loaded.bytesASample), goalDiskRatio)
 	}
 	if three != nil && peer != nil {
-		ratio("disk, three nodes, B/sample and copy settled", of(three.loads, loaded.bytesASample)/copiesOfThree, of(peer.loads, loaded.bytesASample), goalDiskRatio)
+		ratio("disk, three nodes, B/sample and copy settled", of(three.loads, loaded.bytesASample)/clusterNodes, of(peer.loads, loaded.bytesASample), goalDiskRatio)
 	}
 	if one != nil {
 		most("lone write, one node, ms", float64(one.lone.write)/milliseconds, float64(goalLone)/milliseconds)

@@ -108,7 +108,7 @@ func (f *Fleet) AddControl(ctx context.Context, name string, hosts ...string) (*
 }
 
 func (f *Fleet) add(ctx context.Context, name, role string) (*Node, error) {
-	address, err := freeAddress(ctx)
+	address, err := FreeAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -122,8 +122,8 @@ func (f *Fleet) add(ctx context.Context, name, role string) (*Node, error) {
 	return n, err
 }
 
-// freeAddress returns an address of loopback that nobody listens on.
-func freeAddress(ctx context.Context) (string, error) {
+// FreeAddress returns an address of loopback that nobody listens on.
+func FreeAddress(ctx context.Context) (string, error) {
 	var config net.ListenConfig
 	for range portTries {
 		address := fmt.Sprintf("127.0.0.1:%d", portFirst+rand.IntN(portAfter-portFirst))
