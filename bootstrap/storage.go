@@ -22,6 +22,7 @@ import (
 type sampleStorage interface {
 	outbound.ShardOpener
 	outbound.SampleAppender
+	outbound.SeriesNumberer
 	outbound.StateCutter
 	outbound.StateFlusher
 	outbound.PartialReader

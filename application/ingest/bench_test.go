@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/raftmetrics/raftmetrics/application/command"
 	"github.com/raftmetrics/raftmetrics/application/ingest"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
@@ -34,6 +36,17 @@ func (stub) Monotonic() time.Duration               { return 0 }
 func (stub) Uint64() uint64                         { return 1 }
 func (stub) After(d time.Duration) <-chan time.Time { return time.After(d) }
 
+// numbers is storage that knows every series.
+type numbers struct{}
+
+func (numbers) SeriesEra(id shard.ID) uint32 { return uint32(id) + 1 }
+func (numbers) NumberSeries(id shard.ID, keys []string, into []uint32) uint32 {
+	for i, key := range keys {
+		into[i] = uint32(xxhash.Sum64String(key)%100_000) + 1
+	}
+	return uint32(id) + 1
+}
+
 func stubRecorder(b *testing.B) *ingest.Recorder {
 	b.Helper()
 	shards, err := shard.NewMap(shard.CountDefault, shard.SpreadDefault)
@@ -41,7 +54,7 @@ func stubRecorder(b *testing.B) *ingest.Recorder {
 		b.Fatal(err)
 	}
 	return ingest.New(ingest.Options{
-		Shards: shards, Proposer: stub{}, WriteGate: stub{}, Clock: stub{}, Timer: stub{}, Entropy: stub{},
+		Shards: shards, Series: numbers{}, Proposer: stub{}, WriteGate: stub{}, Clock: stub{}, Timer: stub{}, Entropy: stub{},
 	})
 }
 
@@ -51,7 +64,7 @@ func BenchmarkRecord(b *testing.B) {
 	for _, shape := range []struct {
 		name            string
 		samples, series int
-	}{{"scrape", 10_000, 10_000}, {"history", 10_000, 100}, {"single", 1, 1}} {
+	}{{"scrape", 10_000, 10_000}, {"cpu", 10_000, 2500}, {"history", 10_000, 100}, {"single", 1, 1}} {
 		b.Run(shape.name, func(b *testing.B) {
 			r := stubRecorder(b)
 			req := inbound.RecordRequest{Observations: grid(b, shape.samples, shape.series)}

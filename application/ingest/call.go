@@ -82,7 +82,7 @@ func (c *call) act(ctx context.Context) (Event, bool) {
 		switch {
 		case e.Kind == Done:
 		case e.Kind == Prepare:
-			c.write.Prepare(c.recorder.options.Shards)
+			c.write.Prepare(c.recorder.options.Shards, c.recorder.options.Series)
 			c.grow(len(c.write.stores) + 1)
 			return Event{Kind: Prepared, Write: c.write}, true
 		case c.ended && e.Kind == Propose:

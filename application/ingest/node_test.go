@@ -37,6 +37,7 @@ type node struct {
 		cutoffs map[shard.ID]metric.Cutoffs
 		holds   map[shard.ID]bool // shards that have series of any metric that is deleted
 		replace bool              // of the latest columns
+		columns func(outbound.Columns)
 		// fail is asked before (applied false) and after each proposal; an error is its answer.
 		fail func(ctx context.Context, id shard.ID, command []byte, applied bool) error
 	}
@@ -105,6 +106,9 @@ func (n *node) Append(_ context.Context, id shard.ID, c outbound.Columns) error 
 		}
 	}
 	n.mu.replace = c.Replace
+	if n.mu.columns != nil {
+		n.mu.columns(c)
+	}
 	for i, s := range c.Series {
 		n.mu.counts[fmt.Sprint(id, c.Keys[s], c.Timestamps[i], c.Values[i])]++
 	}

@@ -29,6 +29,7 @@ const (
 // Options are what a Recorder works with.
 type Options struct {
 	Shards    shard.Map
+	Series    outbound.SeriesNumberer // nil: commands tell every series by its key
 	Proposer  outbound.Proposer
 	WriteGate outbound.WriteGate
 	Clock     outbound.Clock

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"github.com/raftmetrics/raftmetrics/domain/metric"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 	"github.com/raftmetrics/raftmetrics/ports/inbound"
+	"github.com/raftmetrics/raftmetrics/ports/outbound"
 	"github.com/raftmetrics/raftmetrics/tests/mocks/outboundmock"
 )
 
@@ -48,6 +50,105 @@ func TestEqualSeriesFromDifferentHandlesAreOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.wantSamples(t, batch, 1)
+}
+
+// catalogue knows series by number, as storage does.
+type catalogue struct {
+	mu      sync.Mutex
+	era     uint32
+	numbers map[string]uint32
+	asked   int
+}
+
+func (c *catalogue) SeriesEra(shard.ID) uint32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.era
+}
+
+func (c *catalogue) NumberSeries(_ shard.ID, keys []string, numbers []uint32) uint32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, key := range keys {
+		c.asked++
+		numbers[i] = c.numbers[key]
+	}
+	return c.era
+}
+
+// TestSeriesAreToldByNumber: what a node has applied is told by number, which is looked up once a handle
+// and era; samples of a series stand together in the order in which they came, whatever their handles.
+func TestSeriesAreToldByNumber(t *testing.T) {
+	n := newNode(t, 1)
+	known := &catalogue{era: 1, numbers: map[string]uint32{}}
+	options := n.options()
+	options.Series = known
+	recorder := ingest.New(options)
+	var got outbound.Columns
+	n.mu.columns = func(c outbound.Columns) {
+		got = c
+		got.Keys, got.Numbers = slices.Clone(c.Keys), slices.Clone(c.Numbers)
+		got.Series, got.Values = slices.Clone(c.Series), slices.Clone(c.Values)
+	}
+	handles, twins := observations(t, 3), observations(t, 3)
+	batch := []metric.Observation{handles[0], handles[1], twins[0], handles[2], twins[1], handles[0]}
+	record := func(keys []string, numbers []uint32, asked int) {
+		t.Helper()
+		known.asked = 0
+		if _, err := recorder.Record(t.Context(), inbound.RecordRequest{Observations: batch}); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got.Keys, keys) || !slices.Equal(got.Numbers, numbers) || known.asked != asked {
+			t.Fatalf("keys %q, numbers %d, %d asked for; want %q %d %d", got.Keys, got.Numbers, known.asked, keys, numbers, asked)
+		}
+		if !slices.Equal(got.Series, []uint32{0, 0, 0, 1, 1, 2}) || !slices.Equal(got.Values, []float64{0, 0, 0, 1, 1, 2}) {
+			t.Fatalf("series %d values %v", got.Series, got.Values)
+		}
+	}
+	keys := make([]string, 3)
+	for i := range keys {
+		keys[i] = handles[i].Series().Key()
+	}
+	record(keys, nil, 5)
+	known.numbers[keys[0]], known.numbers[keys[2]] = 7, 9
+	record([]string{"", keys[1], ""}, []uint32{7, 0, 9}, 5)
+	record([]string{"", keys[1], ""}, []uint32{7, 0, 9}, 2)
+	known.era, known.numbers = 2, map[string]uint32{keys[1]: 1}
+	record([]string{keys[0], "", keys[2]}, []uint32{0, 1, 0}, 5)
+	known.era = 0
+	record(keys, nil, 0)
+}
+
+// TestASeriesThatGetsItsNumberMeanwhileStaysOne: the batch's other handle finds a number that the first
+// did not.
+func TestASeriesThatGetsItsNumberMeanwhileStaysOne(t *testing.T) {
+	n := newNode(t, 1)
+	options := n.options()
+	first := true
+	options.Series = numbererFunc(func() uint32 {
+		if first {
+			first = false
+			return 0
+		}
+		return 5
+	})
+	var keys []string
+	n.mu.columns = func(c outbound.Columns) { keys = slices.Clone(c.Keys) }
+	batch := []metric.Observation{observations(t, 1)[0], observations(t, 1)[0]}
+	if _, err := ingest.New(options).Record(t.Context(), inbound.RecordRequest{Observations: batch}); err != nil {
+		t.Fatal(err)
+	}
+	if len(keys) != 1 || keys[0] != batch[0].Series().Key() {
+		t.Errorf("keys %q, want the one", keys)
+	}
+}
+
+type numbererFunc func() uint32
+
+func (f numbererFunc) SeriesEra(shard.ID) uint32 { return 1 }
+func (f numbererFunc) NumberSeries(_ shard.ID, _ []string, numbers []uint32) uint32 {
+	numbers[0] = f()
+	return 1
 }
 
 func TestConcurrentWrites(t *testing.T) {

@@ -374,7 +374,7 @@ func TestEndedBeforePreparedStoresNothing(t *testing.T) {
 	if len(effects) != 1 || effects[0].Kind != ingest.Prepare {
 		t.Fatalf("effects %+v", effects)
 	}
-	w.Prepare(shards)
+	w.Prepare(shards, nil)
 	effects = g.Step(ingest.Event{Kind: ingest.Ended, Write: w, Err: context.Canceled}, nil)
 	if len(effects) != 1 || effects[0].Kind != ingest.Done {
 		t.Fatalf("effects %+v", effects)

@@ -106,7 +106,7 @@ func (w *world) step(ev ingest.Event) {
 	for _, e := range w.gateway.Step(ev, nil) {
 		switch e.Kind {
 		case ingest.Prepare:
-			e.Write.Prepare(w.shards)
+			e.Write.Prepare(w.shards, nil)
 			w.after(0, func() { w.step(ingest.Event{Kind: ingest.Prepared, Write: e.Write}) })
 		case ingest.Propose:
 			w.propose(e)

@@ -3,6 +3,7 @@ package metric
 import (
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 )
@@ -19,6 +20,7 @@ type seriesData struct {
 	key      string
 	nameHash uint64
 	keyHash  uint64
+	note     atomic.Uint64
 }
 
 // NewSeries builds a series; its canonical key must not exceed SeriesKeyBytesMax.
@@ -52,6 +54,14 @@ func (s Series) NameHash() uint64 { return s.data.nameHash }
 
 // KeyHash returns a hash of the key that is the same on every machine and version.
 func (s Series) KeyHash() uint64 { return s.data.keyHash }
+
+// Note returns what SetNote left with this handle and its copies, at first 0. A note is no part of the
+// series: it lets whoever meets the same handle again and again remember what it looked up. There is one,
+// for one reader, who must be able to tell that it is out of date.
+func (s Series) Note() uint64 { return s.data.note.Load() }
+
+// SetNote leaves a note.
+func (s Series) SetNote(note uint64) { s.data.note.Store(note) }
 
 // IsZero reports whether s was never built.
 func (s Series) IsZero() bool { return s.data == nil }

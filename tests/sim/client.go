@@ -115,7 +115,7 @@ func (a *attempt) feed(event ingest.Event) {
 		switch e.Kind {
 		case ingest.Prepare:
 			n.after(n.about(20*time.Microsecond), func() {
-				e.Write.Prepare(n.world.shards)
+				e.Write.Prepare(n.world.shards, numberer{n})
 				owner.feed(ingest.Event{Kind: ingest.Prepared, Write: e.Write})
 			})
 		case ingest.Propose:

@@ -197,3 +197,21 @@ func (n *node) nextTicket() multiraft.Ticket {
 	n.ticket++
 	return n.ticket
 }
+
+// numberer knows the numbers of the series that the node's replicas have applied.
+type numberer struct{ node *node }
+
+func (n numberer) SeriesEra(id shard.ID) uint32 {
+	if store := n.node.shards[id].store; store != nil {
+		return store.SeriesEra(id)
+	}
+	return 0
+}
+
+func (n numberer) NumberSeries(id shard.ID, keys []string, numbers []uint32) uint32 {
+	if store := n.node.shards[id].store; store != nil {
+		return store.NumberSeries(id, keys, numbers)
+	}
+	clear(numbers)
+	return 0
+}

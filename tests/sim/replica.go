@@ -105,7 +105,7 @@ func (r *replica) open() (outbound.AppliedState, error) {
 	if err != nil {
 		return state, err
 	}
-	r.machine = apply.New(apply.Options{Appender: r.store, Cutter: cutter{r.store, r.mutant}, Limits: r.swarm.machine})
+	r.machine = apply.New(apply.Options{Appender: r.store, Remover: r.store, Cutter: cutter{r.store, r.mutant}, Limits: r.swarm.machine})
 	return state, r.machine.Restore(r.shard, state)
 }
 
