@@ -22,6 +22,7 @@ var (
 	_ inbound.Recorder        = (*gate)(nil)
 	_ inbound.LatestReader    = (*gate)(nil)
 	_ inbound.Aggregator      = (*gate)(nil)
+	_ inbound.SeriesLister    = (*gate)(nil)
 	_ inbound.ClusterObserver = (*gate)(nil)
 	_ inbound.MembershipAdmin = (*gate)(nil)
 	_ inbound.RetentionAdmin  = (*gate)(nil)
@@ -54,6 +55,15 @@ func (g *gate) Aggregate(ctx context.Context, req inbound.AggregateRequest) (agg
 		return aggregate.Answer{}, errStarting
 	}
 	return m.queries.Aggregate(ctx, req)
+}
+
+// ListSeries implements inbound.SeriesLister.
+func (g *gate) ListSeries(ctx context.Context, req inbound.ListRequest) (inbound.Listed, error) {
+	m := g.member.Load()
+	if m == nil {
+		return inbound.Listed{}, errStarting
+	}
+	return m.queries.ListSeries(ctx, req)
 }
 
 // Shards implements outbound.ShardObserver.

@@ -168,17 +168,17 @@ func (m *member) wireUseCases(placement shard.Map) {
 	where := route.NewMap(n.self().ID(), m.view.State, m.replication, n.clock)
 	local := query.NewLocal(query.LocalPorts{
 		Fence: m.replication, Freshness: m.replication, Shards: m.replication,
-		Partials: m.place.storage, Latest: m.place.storage,
+		Partials: m.place.storage, Latest: m.place.storage, Series: m.place.storage,
 	})
 	m.proposer = route.NewProposer(where, m.replication, m.peers)
 	m.recorder = ingest.New(ingest.Options{
-		Shards: placement, Series: m.place.storage, Proposer: m.proposer, WriteGate: m.place.storage,
+		Shards: placement, Proposer: m.proposer, WriteGate: m.place.storage,
 		Clock: n.clock, Timer: n.clock, Entropy: system.Entropy{},
 	})
 	m.queries = query.New(placement, route.NewQuerier(where, local, m.peers, n.clock, n.clock))
 	m.director = appcluster.NewDirector(m.view, m.replication, n.clock, n.clock, n.config.RepairAfter, m.problem)
 	m.rpc = workerrpc.NewServer(workerrpc.ServerConfig{
-		Proposer: ingest.NewCompactor(m.replication, m.place.storage), Querier: local, Shards: m.replication, Reports: m.director, Meta: m.replication,
+		Proposer: m.replication, Querier: local, Shards: m.replication, Reports: m.director, Meta: m.replication,
 		Heard: m.director, Flusher: m.maintainer, Digester: m.machine, Log: n.logger,
 	})
 }

@@ -196,7 +196,7 @@ func (n *Node) serveClients() (err error) {
 		Tokens: []string{string(n.config.AuthToken)}, Metrics: n.metrics.Handler(), NodeLink: n.links,
 		Observer: n.metrics, Logger: n.logger, DrainWait: drainWait,
 	}, httpapi.Ports{
-		Recorder: n.gate, Latest: n.gate, Aggregator: n.gate, Health: n.health,
+		Recorder: n.gate, Latest: n.gate, Aggregator: n.gate, Lister: n.gate, Health: n.health,
 		Cluster: n.gate, Membership: n.gate, Retention: n.gate, Storage: n.gate,
 	})
 	return err

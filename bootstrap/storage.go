@@ -27,6 +27,7 @@ type sampleStorage interface {
 	outbound.StateFlusher
 	outbound.PartialReader
 	outbound.LatestReader
+	outbound.SeriesLister
 	outbound.WriteGate
 	outbound.ContentPinner
 	outbound.SnapshotMaker

@@ -13,6 +13,7 @@ import (
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
+	"github.com/raftmetrics/raftmetrics/ports/outbound"
 )
 
 // attemptsMax bounds how often a query begins anew because a file was replaced under it.
@@ -158,11 +159,21 @@ func (s *Store) findDamage(ctx context.Context, c *engine.Conn, portions []porti
 
 // Latest implements outbound.LatestReader, from memory.
 func (s *Store) Latest(ctx context.Context, shards []shard.ID, name metric.Name, matchers metric.Matchers) (metric.Sample, bool, error) {
-	return memtable.LatestOf(ctx, shards, func(id shard.ID) (*memtable.Table, error) {
-		r, err := s.usable(id)
-		if err != nil {
-			return nil, err
-		}
-		return r.table, nil
-	}, name, matchers)
+	return memtable.LatestOf(ctx, shards, s.usableTable, name, matchers)
+}
+
+var _ outbound.SeriesLister = (*Store)(nil)
+
+// ListSeries implements outbound.SeriesLister, from memory.
+func (s *Store) ListSeries(ctx context.Context, shards []shard.ID, l metric.Listing) ([]string, error) {
+	return memtable.ListOf(ctx, shards, s.usableTable, l)
+}
+
+// usableTable returns what is in memory of a shard that can be read.
+func (s *Store) usableTable(id shard.ID) (*memtable.Table, error) {
+	r, err := s.usable(id)
+	if err != nil {
+		return nil, err
+	}
+	return r.table, nil
 }
