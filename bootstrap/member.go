@@ -23,6 +23,7 @@ import (
 	"github.com/raftmetrics/raftmetrics/domain/cluster"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 	"github.com/raftmetrics/raftmetrics/ports/inbound"
+	"github.com/raftmetrics/raftmetrics/ports/outbound"
 )
 
 // member is what a node runs once it belongs to a cluster.
@@ -124,7 +125,10 @@ func newestState(h home, m datadir.Membership) (*cluster.State, error) {
 // replicate builds replication and what carries its messages.
 func (m *member) replicate() (err error) {
 	n := m.node
-	m.machine = apply.New(apply.Options{Appender: m.place.storage, Cutter: m.place.storage, Pinner: m.place.storage})
+	remover, _ := any(m.place.storage).(outbound.SampleRemover)
+	m.machine = apply.New(apply.Options{
+		Appender: m.place.storage, Remover: remover, Cutter: m.place.storage, Pinner: m.place.storage,
+	})
 	m.peers = workerrpc.NewPeers(&link.Dialer{Keyring: n.keyring}, m.address)
 	m.transport, err = transport.New(transport.Config{
 		Locate: m.locate,
@@ -172,13 +176,13 @@ func (m *member) wireUseCases(placement shard.Map) {
 	})
 	m.proposer = route.NewProposer(where, m.replication, m.peers)
 	m.recorder = ingest.New(ingest.Options{
-		Shards: placement, Proposer: m.proposer, WriteGate: m.place.storage,
+		Shards: placement, Series: m.place.storage, Proposer: m.proposer, WriteGate: m.place.storage,
 		Clock: n.clock, Timer: n.clock, Entropy: system.Entropy{},
 	})
 	m.queries = query.New(placement, route.NewQuerier(where, local, m.peers, n.clock, n.clock))
 	m.director = appcluster.NewDirector(m.view, m.replication, n.clock, n.clock, n.config.RepairAfter, m.problem)
 	m.rpc = workerrpc.NewServer(workerrpc.ServerConfig{
-		Proposer: m.replication, Querier: local, Shards: m.replication, Reports: m.director, Meta: m.replication,
+		Proposer: ingest.NewCompactor(m.replication, m.place.storage), Querier: local, Shards: m.replication, Reports: m.director, Meta: m.replication,
 		Heard: m.director, Flusher: m.maintainer, Digester: m.machine, Log: n.logger,
 	})
 }
