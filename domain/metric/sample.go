@@ -63,8 +63,17 @@ func NewObservation(series Series, value float64) (Observation, error) {
 
 // NewObservationAt builds an observation with its own timestamp, which must be in range.
 func NewObservationAt(series Series, at Timestamp, value float64) (Observation, error) {
-	s, err := NewSample(series, at, value)
-	return Observation{sample: s, timed: true}, err
+	// Decoders call this for every sample, so it is kept small enough to be inlined.
+	if series.data != nil && math.Abs(value) <= math.MaxFloat64 && at >= TimestampMin && at <= TimestampMax {
+		return Observation{sample: Sample{series: series, at: at, value: value}, timed: true}, nil
+	}
+	return Observation{}, refusal(series, at, value)
+}
+
+// refusal says why there is no such sample.
+func refusal(series Series, at Timestamp, value float64) error {
+	_, err := NewSample(series, at, value)
+	return err
 }
 
 // At returns the observation as a sample: with its own timestamp, or with received when it has none.

@@ -3,7 +3,7 @@
 package decimal
 
 import (
-	"math"
+	"encoding/binary"
 	"strconv"
 )
 
@@ -14,10 +14,10 @@ var pow10 = [...]float64{
 }
 
 const (
-	mantissaExactMax = 1 << 53                   // whole numbers up to here are exact in float64
-	mantissaRoomMax  = (math.MaxUint64 - 9) / 10 // up to here one more digit fits
-	exponentTextMax  = 9                         // digits of an exponent worth computing with
-	exponentExactMax = len(pow10) - 1            // scaling by these rounds once
+	mantissaExactMax  = 1 << 53        // whole numbers up to here are exact in float64
+	mantissaDigitsMax = 19             // so many digits fit uint64 whatever they are
+	exponentTextMax   = 9              // digits of an exponent worth computing with
+	exponentExactMax  = len(pow10) - 1 // scaling by these rounds once
 )
 
 // Outcome says what Scan found.
@@ -41,12 +41,11 @@ func Scan(data []byte, from int) (value float64, end int, outcome Outcome) {
 		i++
 	}
 	var mantissa uint64
-	exact := true
 	digitsFrom := i
 	for ; i < len(data) && isDigit(data[i]); i++ {
-		exact = exact && mantissa <= mantissaRoomMax
 		mantissa = mantissa*10 + uint64(data[i]-'0')
 	}
+	digits := i - digitsFrom
 	switch {
 	case i == digitsFrom:
 		return 0, i, Malformed
@@ -58,9 +57,9 @@ func Scan(data []byte, from int) (value float64, end int, outcome Outcome) {
 		i++
 		fractionFrom := i
 		for ; i < len(data) && isDigit(data[i]); i++ {
-			exact = exact && mantissa <= mantissaRoomMax
 			mantissa = mantissa*10 + uint64(data[i]-'0')
 		}
+		digits += i - fractionFrom
 		if i == fractionFrom {
 			return 0, i, Malformed
 		}
@@ -73,7 +72,7 @@ func Scan(data []byte, from int) (value float64, end int, outcome Outcome) {
 		}
 		i, exponent = end, exponent+e
 	}
-	if !exact || mantissa > mantissaExactMax || exponent > exponentExactMax || exponent < -exponentExactMax {
+	if digits > mantissaDigitsMax || mantissa > mantissaExactMax || exponent > exponentExactMax || exponent < -exponentExactMax {
 		value, err := strconv.ParseFloat(string(data[from:i]), 64)
 		if err != nil {
 			return value, i, OutOfRange
@@ -115,6 +114,45 @@ func exponentOf(data []byte, i int) (exponent, end int) {
 		exponent = -exponent
 	}
 	return exponent, i
+}
+
+// Whole reads the digits that begin at data[from] as a whole number, and returns the index behind them, from
+// when there are none. More than WholeDigitsMax digits come back without a meaning.
+func Whole(data []byte, from int) (value uint64, end int) {
+	end = from
+	for ; len(data)-end >= eight; end += eight {
+		part := binary.LittleEndian.Uint64(data[end:])
+		if !areDigits(part) {
+			break
+		}
+		value = value*1e8 + eightDigits(part)
+	}
+	for ; end < len(data) && isDigit(data[end]); end++ {
+		value = value*10 + uint64(data[end]-'0')
+	}
+	return value, end
+}
+
+// WholeDigitsMax is how many digits Whole understands.
+const WholeDigitsMax = mantissaDigitsMax
+
+// eight bytes are read at once.
+const eight = 8
+
+// areDigits reports whether all eight bytes are digits: their upper halves are 3, and stay so when 6 is
+// added, which only the lower halves 0 to 9 allow.
+func areDigits(part uint64) bool {
+	const upper, threes, sixes = 0xf0f0f0f0f0f0f0f0, 0x3030303030303030, 0x0606060606060606
+	return part&upper == threes && (part+sixes)&upper == threes
+}
+
+// eightDigits returns the number that eight digits spell, the first in the lowest byte: neighbours are joined
+// to numbers of two, four and eight digits.
+func eightDigits(part uint64) uint64 {
+	part -= 0x3030303030303030
+	part = (part*10 + part>>8) & 0x00ff00ff00ff00ff
+	part = (part*100 + part>>16) & 0x0000ffff0000ffff
+	return (part*10000 + part>>32) & 0xffffffff
 }
 
 func isDigit(c byte) bool { return c-'0' < 10 }

@@ -59,7 +59,7 @@ type Decoder struct {
 // NewDecoder returns a decoder that shares cache with others.
 func NewDecoder(cache *Cache) *Decoder { return &Decoder{cache: cache} }
 
-// Reset forgets what was decoded, so that no series is kept alive by it, and keeps some of the room.
+// Reset forgets what was decoded, and keeps some of the room and of the groups.
 func (d *Decoder) Reset() {
 	clear(d.observations)
 	d.observations = d.observations[:0]
@@ -153,9 +153,7 @@ func (d *Decoder) accept() error {
 		}
 		d.observations = append(d.observations, o)
 	}
-	for _, name := range p.strings {
-		d.skip(name)
-	}
+	d.skip(p.strings)
 	return nil
 }
 

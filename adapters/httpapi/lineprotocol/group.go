@@ -46,7 +46,7 @@ type field struct {
 
 // newGroup parses and checks prefix, the text before the fields.
 func newGroup(prefix []byte) (*group, error) {
-	end := delimiter(prefix, 0, ',')
+	end := delimiter(prefix, ',')
 	g := &group{prefix: string(prefix), measurement: unescaped(prefix[:end], ", ")}
 	if g.measurement == "" {
 		return nil, fault.Field("measurement", "is empty", "measurement[,tag=value…] field=value[,field=value…] [timestamp]")
@@ -54,13 +54,13 @@ func newGroup(prefix []byte) (*group, error) {
 	var tags []metric.Tag
 	for end < len(prefix) {
 		rest := prefix[end+1:]
-		length := delimiter(rest, 0, ',')
-		equals := delimiter(rest[:length], 0, '=')
+		length := delimiter(rest, ',')
+		equals := delimiter(rest[:length], '=')
 		if equals == length {
 			return nil, fault.Field("tag "+shown(rest[:length]), "has no value", "key=value, with commas, spaces and = in either written \\, \\  and \\=")
 		}
 		key, value := unescaped(rest[:equals], tagEscaped), rest[equals+1:length]
-		if delimiter(value, 0, '=') < len(value) {
+		if delimiter(value, '=') < len(value) {
 			return nil, fault.Field("tags."+shown([]byte(key)), "holds an unescaped =", "= in a value written \\=")
 		}
 		tags = append(tags, metric.Tag{Key: key, Value: unescaped(value, tagEscaped)})
@@ -101,14 +101,14 @@ func (g *group) metricName(key []byte) string {
 	return g.measurement + "_" + name
 }
 
-// newField makes the series of a field.
+// newField makes a field; key is as written, up to and with its =.
 func (g *group) newField(key []byte) (field, error) {
-	name, err := metric.NewName(g.metricName(key))
+	name, err := metric.NewName(g.metricName(key[:len(key)-1]))
 	if err != nil {
 		return field{}, err
 	}
 	series, err := metric.NewSeries(name, g.tags)
-	return field{key: string(key) + "=", series: series}, err
+	return field{key: string(key), series: series}, err
 }
 
 // with returns a group that has fields more.
@@ -135,16 +135,16 @@ func (g *group) with(more []field) *group {
 // tagEscaped are the characters that a backslash escapes in tags and the keys of fields.
 const tagEscaped = ", ="
 
-// delimiter returns where from i on an unescaped end stands in text, or the length of text.
-func delimiter(text []byte, i int, end byte) int {
-	for ; i < len(text); i++ {
+// delimiter returns where an unescaped end stands in text, or the length of text.
+func delimiter(text []byte, end byte) int {
+	for i := 0; i < len(text); i++ {
 		if text[i] == '\\' && i+1 < len(text) && strings.IndexByte(tagEscaped, text[i+1]) >= 0 {
 			i++
 		} else if text[i] == end {
 			return i
 		}
 	}
-	return i
+	return len(text)
 }
 
 // unescaped returns text without the backslashes that escape one of escaped; others stand for themselves.

@@ -18,9 +18,21 @@ type point struct {
 	timed      bool
 	innerLines int // line ends inside strings
 
-	last    *group  // of the line before
 	created []field // series that the line's group does not know yet
+
+	// What most lines find without asking the shared cache.
+	last       *group            // of the line before
+	lastFrom   int               // place in last of its first field
+	lastBehind int               // place in last behind its last field
+	near       [nearSlots]*group // groups of earlier lines, by hash
 }
+
+const (
+	// nearSlots is how many groups a decoder holds for itself.
+	nearSlots = 2048
+	// nearBytesMax bounds such a group, so that decoders stay small.
+	nearBytesMax = 8 << 10
+)
 
 // fieldValue is one number of a line.
 type fieldValue struct {
@@ -28,10 +40,11 @@ type fieldValue struct {
 	value  float64
 }
 
-// forget lets go of series.
+// forget lets go of what the last line held.
 func (p *point) forget() {
 	clear(p.values)
 	clear(p.created)
+	clear(p.strings)
 	p.values, p.created, p.strings, p.last = p.values[:0], p.created[:0], p.strings[:0], nil
 }
 
@@ -60,11 +73,11 @@ func (p *point) read(cache *Cache, text []byte, from int, options Options) (end 
 	if problem != nil {
 		return i, problem
 	}
-	if i, problem = p.fields(g, text, skipBlanks(text, i+len(prefix)), options); problem != nil {
+	if i, problem = p.fields(cache, g, text, skipBlanks(text, i+len(prefix)), options); problem != nil {
 		return i, problem
 	}
 	if len(p.created) > 0 {
-		p.last = g.with(p.created)
+		p.hold(cache.Hash(prefix), p.last.with(p.created))
 		cache.Replace(prefix, p.last)
 	}
 	if i = skipBlanks(text, i); i < len(text) && text[i] != '\n' && text[i] != '\r' {
@@ -76,27 +89,44 @@ func (p *point) read(cache *Cache, text []byte, from int, options Options) (end 
 	return lineEnd(text, i)
 }
 
+// prefixWindowBytes is where a space is looked for first: text that has none must not be read to its end
+// for every line.
+const prefixWindowBytes = 512
+
 // prefixOf returns the text up to the first space that is not escaped.
 func prefixOf(text []byte) ([]byte, error) {
 	end := -1
-	for {
-		length := bytes.IndexByte(text[end+1:], ' ')
-		if length < 0 {
-			return nil, fault.Field("line", "holds no fields", lineForm)
+	for window := prefixWindowBytes; ; window *= 2 {
+		part := text[:min(window, len(text))]
+		for {
+			length := bytes.IndexByte(part[end+1:], ' ')
+			if length < 0 {
+				break
+			}
+			// No backslash is itself escaped, so one before a space always escapes that.
+			if end += 1 + length; end == 0 || text[end-1] != '\\' {
+				return text[:end], nil
+			}
 		}
-		// No backslash is itself escaped, so one before a space always escapes that.
-		if end += 1 + length; end == 0 || text[end-1] != '\\' {
-			return text[:end], nil
+		if len(part) == len(text) || bytes.IndexByte(part, '\n') >= 0 {
+			return nil, fault.Field("line", "holds no fields", lineForm)
 		}
 	}
 }
 
-// group returns the group of a prefix.
+// group returns the group of a prefix, and sets lastBehind to where its fields may go on.
 func (p *point) group(cache *Cache, prefix []byte) (*group, error) {
 	if p.last != nil && p.last.prefix == string(prefix) {
 		return p.last, nil
 	}
-	g, known := cache.Get(prefix)
+	p.lastBehind = p.lastFrom
+	hash := cache.Hash(prefix)
+	near := &p.near[hash%nearSlots]
+	if *near != nil && (*near).prefix == string(prefix) {
+		p.last = *near
+		return p.last, nil
+	}
+	g, known := cache.GetHashed(hash, prefix)
 	if !known {
 		if bytes.IndexByte(prefix, '\n') >= 0 {
 			return nil, fault.Field("line", "holds no fields", lineForm)
@@ -105,16 +135,30 @@ func (p *point) group(cache *Cache, prefix []byte) (*group, error) {
 		if g, err = newGroup(prefix); err != nil {
 			return nil, err
 		}
-		cache.Put(prefix, g)
 	}
-	p.last = g
+	p.hold(hash, g)
 	return g, nil
 }
 
+// hold keeps the group of the line at hand for the next ones.
+func (p *point) hold(hash uint64, g *group) {
+	p.last = g
+	if g.bytes > nearBytesMax {
+		g = nil
+	}
+	p.near[hash%nearSlots] = g
+}
+
 // fields reads the fields that begin at i and returns the place behind the last.
-func (p *point) fields(g *group, text []byte, i int, options Options) (end int, problem error) {
-	guess := 0 // most lines of a group have the same fields in the same order
-	for {
+func (p *point) fields(cache *Cache, g *group, text []byte, i int, options Options) (end int, problem error) {
+	// Most lines of a group have the same fields in the same order. Lines of one field go on within the
+	// group, or have the field that the line before had.
+	guess := p.lastBehind
+	if guess >= len(g.fields) {
+		guess = 0
+	}
+	p.lastFrom = guess
+	for first := true; ; first = false {
 		var series metric.Series
 		keyFrom := i
 		if guess < len(g.fields) && startsWith(text, i, g.fields[guess].key) {
@@ -125,8 +169,12 @@ func (p *point) fields(g *group, text []byte, i int, options Options) (end int, 
 			if i, problem = fieldKey(text, i); problem != nil {
 				return i, problem
 			}
-			if at, known := g.find(text[keyFrom:i], guess); known {
+			at, known := g.find(text[keyFrom:i], guess)
+			if known {
 				guess, series = at+1, g.fields[at].series
+			}
+			if first && known {
+				p.lastFrom = at
 			}
 		}
 		key := text[keyFrom : i-1]
@@ -140,13 +188,14 @@ func (p *point) fields(g *group, text []byte, i int, options Options) (end int, 
 				return i, problem
 			}
 			if series.IsZero() {
-				if series, problem = p.create(g, key); problem != nil {
+				if series, problem = p.create(cache, text[keyFrom:keyFrom+len(key)+1]); problem != nil {
 					return i, problem
 				}
 			}
 			p.values = append(p.values, fieldValue{series: series, value: value})
 		}
 		if i == len(text) || text[i] != ',' {
+			p.lastBehind = guess
 			return i, nil
 		}
 		i++
@@ -182,14 +231,23 @@ func errNoValue(key []byte) error {
 	return fault.Field("field "+shown(key), "has no value", "key=value, with commas, spaces and = in the key written \\, \\  and \\=")
 }
 
-// create makes the series of a field that the group does not know.
-func (p *point) create(g *group, key []byte) (metric.Series, error) {
-	for _, made := range p.created { // the same field twice on one line
-		if made.key[:len(made.key)-1] == string(key) {
-			return made.series, nil
+// create returns the series of a field, as it is written up to and with its =, that the group which this
+// decoder holds does not know. Another decoder may have made it meanwhile.
+func (p *point) create(cache *Cache, key []byte) (metric.Series, error) {
+	for i := range p.created { // the same field twice on one line
+		if p.created[i].key == string(key) {
+			return p.created[i].series, nil
 		}
 	}
-	made, err := g.newField(key)
+	prefix := []byte(p.last.prefix)
+	hash := cache.Hash(prefix)
+	if shared, known := cache.GetHashed(hash, prefix); known && shared != p.last {
+		p.hold(hash, shared)
+		if at, known := shared.find(key, 0); known {
+			return shared.fields[at].series, nil
+		}
+	}
+	made, err := p.last.newField(key)
 	if err != nil {
 		return metric.Series{}, err
 	}

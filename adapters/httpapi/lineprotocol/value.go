@@ -10,16 +10,31 @@ import (
 	"github.com/raftmetrics/raftmetrics/domain/metric"
 )
 
-// wholeDigitsMax is how many digits every whole number may have that fits all integer types.
-const wholeDigitsMax = 18
-
 // number reads the number or boolean that begins at i and returns the place behind it.
 func number(text []byte, i int) (value float64, end int, problem error) {
 	value, end, outcome := decimal.Scan(text, i)
 	if outcome == decimal.Finite && (end == len(text) || isValueEnd(text[end])) {
 		return value, end, nil
 	}
+	if outcome == decimal.Finite && isWhole(text, i, end) {
+		return value + 0, end + 1, nil // whole numbers know no negative zero
+	}
 	return irregular(text, i)
+}
+
+// isWhole reports whether text[from:end], a number, is written as an integer and certainly fits its type.
+func isWhole(text []byte, from, end int) bool {
+	behind := end + 1
+	if text[end] != 'i' && text[end] != 'u' || behind < len(text) && !isValueEnd(text[behind]) {
+		return false
+	}
+	if text[from] == '-' {
+		if from++; text[end] == 'u' {
+			return false
+		}
+	}
+	_, digitsEnd := decimal.Whole(text, from)
+	return digitsEnd == end && digitsEnd-from < decimal.WholeDigitsMax
 }
 
 // irregular is number for what is not written as most numbers are.
@@ -83,26 +98,18 @@ func (p *point) timestamp(text []byte, i int, precision Precision) (end int, pro
 	if negative {
 		end++
 	}
-	from, units := end, int64(0)
-	for ; end < len(text) && text[end]-'0' <= 9; end++ {
-		units = units*10 + int64(text[end]-'0')
-	}
-	whole := text[from:end]
-	if len(whole) == 0 || end < len(text) && !isValueEnd(text[end]) || end < len(text) && text[end] == ',' {
+	from := end
+	magnitude, end := decimal.Whole(text, from)
+	if end == from || end < len(text) && (!isValueEnd(text[end]) || text[end] == ',') {
 		return i, fault.Field("timestamp", "is no whole number", "the time since 1970 in units of precision= ("+precision.String()+")")
 	}
-	if len(whole) > wholeDigitsMax {
-		var err error
-		if units, err = strconv.ParseInt(string(whole), 10, 64); err != nil {
-			return i, fault.Field("timestamp", "is "+shown(whole)+" since 1970", "a time in the years 1 to 9999, in units of precision= ("+precision.String()+")")
-		}
-	}
+	units := int64(min(magnitude, math.MaxInt64))
 	if negative {
 		units = -units
 	}
-	micros, ok := precision.micros(units)
+	micros, fits := precision.micros(units)
 	at, err := metric.NewTimestamp(micros)
-	if !ok || err != nil {
+	if err != nil || !fits || magnitude > math.MaxInt64 || end-from > decimal.WholeDigitsMax {
 		return i, fault.Field("timestamp", "is outside the years 1 to 9999", "a time in them, in units of precision= ("+precision.String()+")")
 	}
 	p.at, p.timed = at, true

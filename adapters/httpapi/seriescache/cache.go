@@ -76,9 +76,15 @@ func NewOf[V any](config Config, bytesOf func(V) int) (*Of[V], error) {
 	}, nil
 }
 
+// Hash returns a hash of spelling, the same for the life of the cache.
+func (c *Of[V]) Hash(spelling []byte) uint64 { return maphash.Bytes(c.seed, spelling) }
+
 // Get returns the value that Put recorded for spelling. It does not keep spelling.
-func (c *Of[V]) Get(spelling []byte) (V, bool) {
-	s := c.shard(spelling)
+func (c *Of[V]) Get(spelling []byte) (V, bool) { return c.GetHashed(c.Hash(spelling), spelling) }
+
+// GetHashed is Get for a spelling whose Hash is known.
+func (c *Of[V]) GetHashed(hash uint64, spelling []byte) (V, bool) {
+	s := &c.shards[hash%shardCount]
 	s.mu.RLock()
 	value, ok := s.mu.young[string(spelling)]
 	var promote bool
@@ -137,5 +143,5 @@ func (c *Of[V]) Len() int {
 }
 
 func (c *Of[V]) shard(spelling []byte) *cacheShard[V] {
-	return &c.shards[maphash.Bytes(c.seed, spelling)%shardCount]
+	return &c.shards[c.Hash(spelling)%shardCount]
 }

@@ -108,3 +108,26 @@ func BenchmarkGet(b *testing.B) {
 		}
 	}
 }
+
+func TestReplacePutsOneInThePlaceOfAnother(t *testing.T) {
+	c, err := NewOf(Config{BytesMax: 4 * shardCount * entryOverheadBytes}, func(bytes int) int { return bytes })
+	if err != nil {
+		t.Fatal(err)
+	}
+	spelling := []byte("a")
+	c.Put(spelling, 1)
+	c.Put(spelling, 2)
+	if got, ok := c.Get(spelling); got != 1 || !ok {
+		t.Errorf("after another Put: %d, %v", got, ok)
+	}
+	for i := range 10_000 { // as often as fills every bound, were the bytes of what is replaced counted on
+		c.Replace(spelling, i%100)
+	}
+	if got, ok := c.GetHashed(c.Hash(spelling), spelling); got != 9_999%100 || !ok || c.Len() != 1 {
+		t.Errorf("after Replace: %d, %v of %d", got, ok, c.Len())
+	}
+	c.Replace(spelling, 1<<30)
+	if got, _ := c.Get(spelling); got != 9_999%100 {
+		t.Errorf("what is too large was recorded: %d", got)
+	}
+}
