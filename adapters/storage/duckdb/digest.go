@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/raftmetrics/raftmetrics/adapters/storage/catalogue"
 	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
 	"github.com/raftmetrics/raftmetrics/adapters/storage/memtable"
+	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 )
 
@@ -18,32 +20,53 @@ import (
 // them have one timestamp.
 const digestRowsMax = 1 << 18
 
-// PinContent implements outbound.ContentPinner; the digest is memtable.Digest, as of every adapter.
+// errPinLost is for a digest whose content was rewritten before it was summed up. By its code whoever
+// verifies marks the log anew.
+var errPinLost = fault.New(fault.Unavailable, "mark_unknown", "what was held fast of the replica has been rewritten meanwhile; try again")
+
+// pinnedFor is how long merges wait for a digest that was asked for and has not begun.
+const pinnedFor = 5 * time.Second
+
+// PinContent implements outbound.ContentPinner; the digest is memtable.Digest, as of every adapter. Rows
+// cannot be held fast: where deletions or merges have taken some away meanwhile the digest is refused.
 func (s *Store) PinContent(id shard.ID) (func(context.Context) ([]byte, error), error) {
 	r, err := s.usable(id)
 	if err != nil {
 		return nil, err
 	}
+	then := r.rewrites.now()
 	pinned := r.table.Pin()
+	r.pinnedAt.Store(time.Now().UnixNano())
 	return func(ctx context.Context) ([]byte, error) {
 		running, end, err := s.begin(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("sum up shard %d: %w", id, err)
 		}
 		defer end()
+		r.digests.Add(1)
+		defer r.digests.Add(-1)
 		d := &digester{
 			store: s, replica: r, pinned: pinned, points: memtable.NewPointsDigest(),
 			sums: map[catalogue.SeriesID][sha256.Size]byte{},
 		}
-		if err := d.run(running); err != nil {
+		err = d.run(running)
+		if err == nil && !r.rewrites.unchanged(then) {
+			err = errPinLost
+		}
+		if err != nil {
 			return nil, fmt.Errorf("sum up shard %d: %w", id, classify(running, err))
 		}
 		return d.sum(), nil
 	}, nil
 }
 
+// isPinned reports that a digest is being computed or likely to be soon.
+func (r *replica) isPinned() bool {
+	return r.digests.Load() > 0 || time.Since(time.Unix(0, r.pinnedAt.Load())) < pinnedFor
+}
+
 // digester sums up what was pinned: the file's rows up to the durable generation, series by series in
-// the file's order, merged with the samples that were in memory, which are all later in the log.
+// the file's order, put together with the samples that were in memory, which are all later in the log.
 type digester struct {
 	store   *Store
 	replica *replica
@@ -52,8 +75,12 @@ type digester struct {
 	sums    map[catalogue.SeriesID][sha256.Size]byte
 
 	current catalogue.SeriesID // the series under way
+	metric  catalogue.MetricID // its metric
 	open    bool               // there is one
+	some    bool               // it has samples
+	same    []memtable.Point   // its rows at one time that are not added yet
 	recent  []memtable.Point   // its samples in memory that are not added yet
+	effects []memtable.Effect  // theirs, or nil
 	scratch []memtable.Point
 }
 
@@ -80,8 +107,8 @@ func (d *digester) run(ctx context.Context) error {
 		if _, done := d.sums[id]; done {
 			continue
 		}
-		if d.scratch = d.pinned.Points(id, d.scratch); len(d.scratch) > 0 {
-			d.points.Add(d.scratch)
+		if points, _ := d.pinned.Resolved(id); len(points) > 0 {
+			d.points.Add(points)
 			d.sums[id] = d.points.Sum()
 		}
 	}
@@ -145,47 +172,76 @@ func (d *digester) extent(ctx context.Context, where string, args []any) (count,
 }
 
 func (d *digester) query(ctx context.Context, text string, args []any, use func(engine.Chunk) error) error {
-	ctx, stop := untilEnded(ctx, []*replica{d.replica})
-	defer stop()
-	return d.store.with(ctx, forQueries, func(ctx context.Context, c *engine.Conn) error {
-		d.replica.file.RLock()
-		defer d.replica.file.RUnlock()
-		if d.replica.gone {
-			return errReplaced
-		}
-		err := c.Query(ctx, text, args, use)
-		if isDamage(err) {
-			err = corrupt(d.replica.id, err)
-			d.store.noteDamage(d.replica, err)
-		}
-		return err
-	}, d.replica)
+	return d.store.readFile(ctx, d.replica, text, args, use)
 }
 
-// row adds the next row of the file.
+// row takes the next row of the file.
 func (d *digester) row(id catalogue.SeriesID, p memtable.Point) {
 	if !d.open || id != d.current {
 		d.finish()
-		d.current, d.open = id, true
-		d.scratch = d.pinned.Points(id, d.scratch)
-		d.recent = d.scratch
+		d.current, d.open, d.some = id, true, false
+		_, d.metric = d.pinned.Series().At(id)
+		d.recent, d.effects = d.pinned.Resolved(id)
 	}
-	n := 0
-	for n < len(d.recent) && d.recent[n].At < p.At {
-		n++
+	if d.pinned.Forgets(d.metric, p.At) {
+		return
 	}
-	d.points.Add(d.recent[:n])
-	d.recent = d.recent[n:]
-	d.points.Add([]memtable.Point{p})
+	if len(d.same) > 0 && d.same[0].At != p.At {
+		d.addSame()
+	}
+	d.same = append(d.same, p)
 }
 
-// finish ends the series under way.
-func (d *digester) finish() {
-	if d.open {
-		d.points.Add(d.recent)
-		d.sums[d.current] = d.points.Sum()
+// addSame adds the rows of one time, after the samples in memory before it and with those at it.
+func (d *digester) addSame() {
+	if len(d.same) == 0 {
+		return
 	}
-	d.open, d.recent = false, nil
+	at := d.same[0].At
+	n := 0
+	for n < len(d.recent) && d.recent[n].At < at {
+		n++
+	}
+	d.add(d.take(n))
+	for n = 0; n < len(d.recent) && d.recent[n].At == at; {
+		n++
+	}
+	if n == 0 {
+		d.add(d.same)
+	} else {
+		effects := d.effects
+		d.scratch = memtable.Overlay(d.scratch, d.same, d.take(n), effects)
+		d.add(d.scratch)
+	}
+	d.same = d.same[:0]
+}
+
+// take removes the first n samples in memory.
+func (d *digester) take(n int) []memtable.Point {
+	taken := d.recent[:n]
+	d.recent = d.recent[n:]
+	if d.effects != nil {
+		d.effects = d.effects[n:]
+	}
+	return taken
+}
+
+func (d *digester) add(points []memtable.Point) {
+	d.some = d.some || len(points) > 0
+	d.points.Add(points)
+}
+
+// finish ends the series under way. It counts as done even without samples: then what it has is forgotten.
+func (d *digester) finish() {
+	if !d.open {
+		return
+	}
+	d.addSame()
+	d.add(d.recent)
+	if sum := d.points.Sum(); d.some {
+		d.sums[d.current] = sum
+	}
+	d.open, d.recent, d.effects = false, nil, nil
 }
 
 // sum puts the series' digests together in the order of their keys.

@@ -93,23 +93,30 @@ func (r *replica) settle(state *outbound.AppliedState) {
 // file says it has is not written again.
 func (r *replica) write(ctx context.Context, c *engine.Conn, cut outbound.AppliedState, frozen []*memtable.Generation) error {
 	var runs []run
-	err := c.Transact(ctx, func() error {
-		stored, err := readState(ctx, c, r.catalog)
+	erased := false
+	err := c.TransactAround(ctx, func() error {
+		record, err := readState(ctx, c, r.catalog)
 		if err != nil {
 			return err
 		}
-		fresh := slices.DeleteFunc(slices.Clone(frozen), func(g *memtable.Generation) bool { return g.Last() <= stored.generation })
-		record := stateRecord{AppliedState: cut, generation: stored.generation}
+		fresh := slices.DeleteFunc(slices.Clone(frozen), func(g *memtable.Generation) bool { return g.Last() <= record.generation })
+		record.AppliedState = cut
 		if len(fresh) > 0 {
-			if err := writeGenerations(ctx, c, r.catalog, fresh); err != nil {
+			last := fresh[len(fresh)-1]
+			if erased, err = writeGenerations(ctx, c, r.catalog, fresh); err != nil {
 				return err
 			}
-			record.generation = fresh[len(fresh)-1].Last()
+			record.generation, record.retention = last.Last(), last.Retention().Encode()
 		}
 		if runs, err = loadRuns(ctx, c, r.catalog); err != nil {
 			return err
 		}
 		return writeState(ctx, c, r.catalog, record)
+	}, func(commit func() error) error {
+		if !erased {
+			return commit()
+		}
+		return r.rewrites.do(func() error { return r.publish(commit(), runs) })
 	})
 	if err != nil {
 		return fmt.Errorf("write: %w", err)
@@ -119,8 +126,15 @@ func (r *replica) write(ctx context.Context, c *engine.Conn, cut outbound.Applie
 	if err := checkpoint(context.WithoutCancel(ctx), c, r.catalog); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
-	r.runs.Store(&runs) // Before the view that needs them can be taken.
-	return nil
+	return r.publish(nil, runs) // Before the view that needs them can be taken.
+}
+
+// publish replaces the list of runs unless the commit that made them failed.
+func (r *replica) publish(failed error, runs []run) error {
+	if failed == nil {
+		r.runs.Store(&runs)
+	}
+	return failed
 }
 
 // newest is the newest sample of a series within one flush.
@@ -129,22 +143,31 @@ type newest struct {
 	point  memtable.Point
 }
 
-func writeGenerations(ctx context.Context, c *engine.Conn, catalog string, generations []*memtable.Generation) error {
+// writeGenerations appends generations, and reports whether it took rows out of the file.
+func writeGenerations(ctx context.Context, c *engine.Conn, catalog string, generations []*memtable.Generation) (erased bool, err error) {
 	last := generations[len(generations)-1]
 	list, gen := last.Series(), int64(last.Last())
 	before, err := countRows(ctx, c, catalog)
 	if err != nil {
-		return err
+		return false, err
 	}
-	runs, observed, err := writeSamples(ctx, c, catalog, generations)
+	e, err := newEraser(ctx, c, catalog)
+	if err != nil {
+		return false, err
+	}
+	unchanged, err := forget(e, generations)
+	if err != nil {
+		return false, fmt.Errorf("forget: %w", err)
+	}
+	runs, observed, err := writeSamples(ctx, c, catalog, generations, unchanged)
 	if err == nil {
 		err = writeRuns(ctx, c, catalog, runs)
 	}
 	if err != nil {
-		return fmt.Errorf("samples: %w", err)
+		return false, fmt.Errorf("samples: %w", err)
 	}
 	if err := writeSeries(ctx, c, catalog, list, before); err != nil {
-		return fmt.Errorf("series: %w", err)
+		return false, fmt.Errorf("series: %w", err)
 	}
 	err = appendRows(ctx, c, catalog, "newest", len(observed), func(b engine.Batch, first, rows int) {
 		ids, times, values, gens := b.Int64s(0), b.Int64s(1), b.Float64s(2), b.Int64s(3)
@@ -156,9 +179,29 @@ func writeGenerations(ctx context.Context, c *engine.Conn, catalog string, gener
 		err = compactNewest(ctx, c, catalog)
 	}
 	if err != nil {
-		return fmt.Errorf("newest samples: %w", err)
+		return false, fmt.Errorf("newest samples: %w", err)
 	}
-	return nil
+	return e.erased > 0, nil
+}
+
+// forget takes out of the file what generations delete or replace. It returns which of the samples that
+// replace others do not count because nothing changes by them, in the order of memtable.EachResolved.
+func forget(e *eraser, generations []*memtable.Generation) (unchanged []bool, err error) {
+	for _, t := range memtable.Tombstones(generations) {
+		if err := e.bury(t); err != nil {
+			return nil, err
+		}
+	}
+	r := replacer{eraser: e, list: generations[len(generations)-1].Series()}
+	if memtable.ExtentOf(generations).Replacing {
+		if err := memtable.EachResolved(generations, r.series); err != nil {
+			return nil, err
+		}
+		if err := r.flush(); err != nil {
+			return nil, err
+		}
+	}
+	return r.unchanged, e.finish()
 }
 
 // newestRowsPerSeries bounds how many rows of newest samples a file keeps for each series.

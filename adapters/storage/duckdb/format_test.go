@@ -58,9 +58,9 @@ func TestStateRecord(t *testing.T) {
 		AppliedState: outbound.AppliedState{
 			Index: 1<<64 - 1, Term: 7, LogTime: 90 * time.Second, Membership: []byte{1, 2, 3}, Machine: []byte("machine"),
 		},
-		generation: 9,
+		generation: 9, retention: []byte("retention"),
 	}
-	golden(t, "state_v1.golden", full.encode())
+	golden(t, "state_v2.golden", full.encode())
 	for _, want := range []stateRecord{{}, full, {AppliedState: outbound.AppliedState{Machine: []byte{0}}}} {
 		b := want.encode()
 		got, err := decodeState(b)
@@ -80,6 +80,24 @@ func TestStateRecord(t *testing.T) {
 				t.Errorf("cut to %d bytes: no error", i)
 			}
 		}
+	}
+}
+
+// TestStateRecordOfVersion1 reads what an earlier version wrote.
+func TestStateRecordOfVersion1(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("testdata", "state_v1.golden"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := stateRecord{
+		AppliedState: outbound.AppliedState{
+			Index: 1<<64 - 1, Term: 7, LogTime: 90 * time.Second, Membership: []byte{1, 2, 3}, Machine: []byte("machine"),
+		},
+		generation: 9,
+	}
+	got, err := decodeState(text)
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(stateRecord{})); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 }
 

@@ -201,9 +201,14 @@ func (s *Store) load(ctx context.Context, c *engine.Conn, r *replica, file strin
 		return none, err
 	}
 	r.table = memtable.New(state.generation, s.options.SeriesMax)
+	retention, err := memtable.DecodeRetention(state.retention)
+	if err != nil {
+		return none, corrupt(r.id, err)
+	}
 	if err := loadSeries(ctx, c, r); err != nil {
 		return none, err
 	}
+	r.table.RestoreRetention(retention)
 	if err := loadNewest(ctx, c, r); err != nil {
 		return none, err
 	}

@@ -47,6 +47,12 @@ func (s *Store) attachAgain(ctx context.Context, c *engine.Conn, r *replica) err
 	if err != nil {
 		return fmt.Errorf("read shard %d again: %w", r.id, err)
 	}
+	runs, err := loadRuns(ctx, c, r.catalog)
+	if err != nil {
+		return err
+	}
+	_ = r.publish(nil, runs)
+	r.rewrites.note()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if state.Index < r.mu.durable {

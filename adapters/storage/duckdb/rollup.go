@@ -6,6 +6,7 @@ import (
 	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
 	"github.com/raftmetrics/raftmetrics/adapters/storage/memtable"
 	"github.com/raftmetrics/raftmetrics/domain/aggregate"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
 )
 
 // rollupColumns are the columns of hours and minutes: the partial of the samples that one run has of one
@@ -77,3 +78,19 @@ func (w *rollupWriter) add(metricID, seriesID int64, points []memtable.Point) er
 	}
 	return nil
 }
+
+// rollupOf selects the rollup of the samples that pass where, in the order of rollupColumns: $1 is lift of
+// the bucket's width, $2 the width. SQL's sum has no second part; it is within promise 4 as it is.
+func rollupOf(catalog, where string) string {
+	order := "{'ts': ts, 'gen': gen, 'place': place}"
+	return "SELECT metric_id, series_id, " + bucketOfSQL + " AS bucket, count(*), fsum(value), 0, min(value), max(value), " +
+		"min(ts), arg_min(value, " + order + "), max(ts), arg_max(value, " + order + "), gen FROM " + samplesOf(catalog) +
+		" WHERE " + where + " GROUP BY metric_id, series_id, bucket, gen"
+}
+
+// bucketOfSQL is the bucket of the time ts.
+const bucketOfSQL = "(ts + $1) // $2 * $2 - $1"
+
+// lift is what must be added to a time before SQL divides it by width, since SQL's division truncates: a
+// multiple of width that lifts every time above zero.
+func lift(width int64) int64 { return (-int64(metric.TimestampMin)/width + 2) * width }

@@ -1,6 +1,7 @@
 package duckdb
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -89,4 +90,9 @@ func writeRuns(ctx context.Context, c *engine.Conn, catalog string, runs []run) 
 			}
 		}
 	})
+}
+
+// compareRuns orders runs by window, then by generation, which is the order of the log.
+func compareRuns(a, b run) int {
+	return cmp.Or(cmp.Compare(a.day, b.day), cmp.Compare(a.days, b.days), cmp.Compare(a.gen, b.gen))
 }

@@ -155,6 +155,8 @@ type replica struct {
 	damage    atomic.Pointer[fault.Error] // why nothing is read or flushed any more, or nil
 	snapshots sync.Mutex                  // held while one is made; taken before flush
 	receiving atomic.Bool                 // a snapshot is being received
+	digests   atomic.Int64                // digests being computed
+	pinnedAt  atomic.Int64                // when content was last pinned, in ns since 1970
 
 	// file is read-locked by statements that read the file, in ascending order of the shards, and
 	// locked to attach it anew or for good. Taken after flush, before mu.

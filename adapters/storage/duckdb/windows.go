@@ -11,17 +11,23 @@ import (
 	"github.com/raftmetrics/raftmetrics/adapters/storage/memtable"
 )
 
-// writeSamples appends the samples of generations, one run a window of time, and returns the runs and
-// the newest sample of every series.
-func writeSamples(ctx context.Context, c *engine.Conn, catalog string, generations []*memtable.Generation) ([]run, []newest, error) {
+// writeSamples appends the samples of generations but for those that forget found unchanged, one run a
+// window of time, and returns the runs and the newest sample of every series.
+func writeSamples(
+	ctx context.Context, c *engine.Conn, catalog string, generations []*memtable.Generation, unchanged []bool,
+) ([]run, []newest, error) {
 	last := generations[len(generations)-1]
 	extent := memtable.ExtentOf(generations)
+	if extent.Samples == 0 {
+		return nil, nil, nil
+	}
 	w, err := newRunWriter(ctx, c, catalog, int64(last.Last()), int64(extent.Samples) >= minutesDensityMin*extent.SeriesMinutes)
 	if err != nil {
 		return nil, nil, err
 	}
 	o := newOrderer(w, last.Series(), windowDays(extent.Oldest, extent.Newest))
-	err = memtable.EachSeries(generations, o.series)
+	o.unchanged = unchanged
+	err = memtable.EachResolved(generations, o.resolved)
 	if err == nil {
 		err = o.rest()
 	}
@@ -47,6 +53,9 @@ type orderer struct {
 	days     int64 // width of a window
 	observed []newest
 
+	unchanged []bool // of the samples that replace others and are yet to come
+	scratch   []memtable.Point
+
 	current int64 // when the window begins that is written at once
 	begun   bool
 	later   map[int64]*laterWindow // by begin
@@ -63,7 +72,29 @@ func newOrderer(w *runWriter, list catalogue.List, days int64) *orderer {
 	return &orderer{writer: w, list: list, days: days, later: map[int64]*laterWindow{}}
 }
 
-// series takes the next series.
+// resolved takes the next series, and leaves out what is unchanged.
+func (o *orderer) resolved(id catalogue.SeriesID, points []memtable.Point, effects []memtable.Effect) error {
+	if effects != nil {
+		counting := o.scratch[:0]
+		for i, p := range points {
+			if effects[i] != memtable.Adds {
+				skip := o.unchanged[0]
+				o.unchanged = o.unchanged[1:]
+				if skip {
+					continue
+				}
+			}
+			counting = append(counting, p)
+		}
+		points, o.scratch = counting, counting
+	}
+	if len(points) == 0 {
+		return nil
+	}
+	return o.series(id, points)
+}
+
+// series takes the samples of the next series, sorted; at least one.
 func (o *orderer) series(id catalogue.SeriesID, points []memtable.Point) error {
 	newestPoint := points[len(points)-1]
 	o.observed = append(o.observed, newest{series: id, point: newestPoint})
