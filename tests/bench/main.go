@@ -1,6 +1,6 @@
-// Command bench measures nodes as their users would meet them and prints a table: single writes and batches
-// over HTTP against the real binary, alone and as a cluster of three, and decoded batches into the ingest
-// use case in this process.
+// Command bench measures nodes as their users would meet them and prints tables: single writes and batches
+// over HTTP against the real binary, alone and as a cluster of three, and decoded batches into the ingest use
+// case in this process; loads and questions beside VictoriaMetrics; starts after kill -9; a million series.
 package main
 
 import (
@@ -55,7 +55,7 @@ func main() {
 	flag.BoolVar(&o.json, "json", false, "load RaftMetrics with JSON instead of line protocol")
 	flag.StringVar(&o.systems, "systems", "", "systems of the part engine, of one,peer,three; empty: all there are")
 	flag.StringVar(&o.ask, "ask", "", "questions of the part engine, such as Q1,Q5, or none; empty: all")
-	flag.StringVar(&o.only, "only", "", "run only this part: single, json, record, cluster or engine")
+	flag.StringVar(&o.only, "only", "", "run only this part: single, json, record, cluster, engine, restart or series")
 	flag.StringVar(&o.cpu, "cpuprofile", "", "CPU profiles of the parts record and engine, which then runs its nodes in this process: a file for each load and question, whose names begin so")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -101,6 +101,8 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		{"record", measureRecord},
 		{"cluster", measureCluster},
 		{"engine", measureEngine},
+		{"restart", measureRestart},
+		{"series", measureSeries},
 	} {
 		if o.only != "" && o.only != part.name {
 			continue
