@@ -2,6 +2,7 @@ package contract
 
 import (
 	"slices"
+	"testing"
 
 	"github.com/raftmetrics/raftmetrics/domain/aggregate"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
@@ -26,7 +27,7 @@ type script struct {
 	index uint64
 }
 
-// run runs script with every step's samples in memory, frozen, flushed, and after a restart.
+// runScript runs operations with what they leave in memory, frozen, flushed, and after a restart.
 func runScript(t env, operations func(step func(operation))) {
 	for name, settle := range map[string]func(*script){
 		"in memory": func(*script) {},
@@ -43,23 +44,23 @@ func runScript(t env, operations func(step func(operation))) {
 			}
 		},
 	} {
-		s := &script{subject: start(t, Options{}, 1)}
-		if !s.forgets() {
-			return
-		}
-		operations(func(o operation) {
-			t.Helper()
-			s.step(o)
-			s.checkAll(name)
-			settle(s)
-			s.checkAll(name)
+		t.Run(name, func(sub *testing.T) {
+			s := &script{subject: start(env{T: sub, factory: t.factory}, Options{}, 1)}
+			if !s.forgets() {
+				return
+			}
+			operations(func(o operation) {
+				s.step(o)
+				s.checkAll()
+				settle(s)
+				s.checkAll()
+			})
+			s.flushAll()
+			s.checkAll()
+			s.crash()
+			s.begin(1)
+			s.checkAll()
 		})
-		s.flushAll()
-		s.checkAll(name)
-		s.crash()
-		s.begin(1)
-		s.checkAll(name)
-		s.stop()
 	}
 }
 
@@ -95,7 +96,7 @@ func (s *script) step(o operation) {
 }
 
 // checkAll compares all samples of m and n with what counts after the log.
-func (s *script) checkAll(name string) {
+func (s *script) checkAll() {
 	s.Helper()
 	samples := contentOf(s.log).samples
 	for _, metricName := range []string{"m", "n"} {
@@ -274,8 +275,11 @@ func testQuestions(t env) {
 		t.Helper()
 		for _, functions := range []string{"first,last", "stddev", "rate,increase,delta", "p50,p99.9", "count,avg,min,max,sum"} {
 			for _, spec := range []aggregate.QuerySpec{
-				{Metric: m}, {Metric: m, GroupBy: []string{"h"}}, {Metric: m, Window: windowOf(t, "1m"), GroupBy: []string{"h"}},
-				{Metric: m, Where: where}, {Metric: m, Where: where, Window: windowOf(t, "7s"), Range: rangeOf(t, 100*second, 500*second)},
+				{Metric: m},
+				{Metric: m, GroupBy: []string{"h"}},
+				{Metric: m, Window: windowOf(t, "1m"), GroupBy: []string{"h"}},
+				{Metric: m, Where: where},
+				{Metric: m, Where: where, Window: windowOf(t, "7s"), Range: rangeOf(t, 100*second, 500*second)},
 			} {
 				s.ask(spec, functionsOf(t, functions), samples, 0)
 			}

@@ -159,15 +159,14 @@ func (c *naiveCell) value(q aggregate.Query, f aggregate.Function) (want, tolera
 		}
 		width := float64(q.Window().Width()) / 1e6
 		return c.increase / width, 1e-13 * c.steps / width
-	}
-	slices.Sort(values)
-	switch f {
 	case aggregate.Min:
-		return values[0], 0
+		return slices.Min(values), 0
 	case aggregate.Max:
-		return values[len(values)-1], 0
+		return slices.Max(values), 0
+	default:
+		slices.Sort(values)
+		return values[f.Rank(uint64(len(values)))-1], 0
 	}
-	return values[f.Rank(uint64(len(values)))-1], 0
 }
 
 // deviation is the root of the mean squared distance from mean.

@@ -98,7 +98,8 @@ func (s *subject) replace(id shard.ID, samples ...sample) {
 // delete deletes; the metric must have existed as want says.
 func (s *subject) delete(id shard.ID, d outbound.Deletion, want bool) {
 	s.Helper()
-	existed, err := s.store.(outbound.SampleRemover).Delete(s.ctx, id, d)
+	remover, _ := s.store.(outbound.SampleRemover)
+	existed, err := remover.Delete(s.ctx, id, d)
 	if err != nil || existed != want {
 		s.Fatalf("Delete(%d, %v)=%v, %v, want %v", id, d, existed, err, want)
 	}
@@ -106,7 +107,8 @@ func (s *subject) delete(id shard.ID, d outbound.Deletion, want bool) {
 
 func (s *subject) retain(id shard.ID, c metric.Cutoffs) {
 	s.Helper()
-	if err := s.store.(outbound.SampleRemover).Retain(s.ctx, id, c); err != nil {
+	remover, _ := s.store.(outbound.SampleRemover)
+	if err := remover.Retain(s.ctx, id, c); err != nil {
 		s.Fatalf("Retain(%d, %v): %v", id, c, err)
 	}
 }
@@ -114,9 +116,10 @@ func (s *subject) retain(id shard.ID, c metric.Cutoffs) {
 // merge merges until there is no more to do.
 func (s *subject) merge(id shard.ID, all bool) {
 	s.Helper()
+	merger, _ := s.store.(outbound.RunMerger)
 	for more, steps := true, 0; more; steps++ {
 		var err error
-		if more, err = s.store.(outbound.RunMerger).Merge(s.ctx, id, all); err != nil || steps == mergeStepsMax {
+		if more, err = merger.Merge(s.ctx, id, all); err != nil || steps == mergeStepsMax {
 			s.Fatalf("Merge(%d): step %d: %v", id, steps, err)
 		}
 	}
@@ -132,7 +135,8 @@ func (s *subject) checkList(spec metric.ListingSpec, samples []sample, shards ..
 	if err != nil {
 		s.Fatalf("NewListing: %v", err)
 	}
-	got, err := s.store.(outbound.SeriesLister).ListSeries(s.ctx, shards, l)
+	lister, _ := s.store.(outbound.SeriesLister)
+	got, err := lister.ListSeries(s.ctx, shards, l)
 	if want := list(l, samples); err != nil || !slices.Equal(got, want) {
 		s.Fatalf("ListSeries(%v)=%q, %v, want %q", l, got, err, want)
 	}

@@ -190,11 +190,11 @@ func (b *built) selectFrom(list List, ids []SeriesID, matchers metric.Matchers) 
 		x := b.key(c.Key)
 		switch c.Op {
 		case metric.MatchAnyOf:
-			any := newSet(b.covers, false)
+			some := newSet(b.covers, false)
 			for _, value := range c.Values {
-				any.add(x.of(value))
+				some.add(x.of(value))
 			}
-			chosen.intersect(any)
+			chosen.intersect(some)
 		case metric.MatchNoneOf:
 			for _, value := range c.Values {
 				chosen.remove(x.of(value))

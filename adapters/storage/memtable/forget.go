@@ -178,7 +178,7 @@ func (t *Table) Remove(r *Removal) {
 	t.mu.active.deleted = &d
 	t.sealLocked()
 	t.pending.deletions++
-	t.mu.tombstones = append(t.mu.tombstones[:len(t.mu.tombstones):len(t.mu.tombstones)], d)
+	t.mu.tombstones = append(slices.Clip(t.mu.tombstones), d)
 	t.storeActiveBytesLocked()
 }
 

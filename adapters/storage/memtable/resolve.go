@@ -9,13 +9,13 @@ import (
 type Effect uint8
 
 const (
-	// Adds: it counts beside them.
+	// Adds means that it counts beside them.
 	Adds Effect = iota
-	// Replaces: it takes the place of all of them; but where the last that counts has an equal value
-	// nothing changes, and it does not count itself. (outbound.Columns.Replace)
+	// Replaces means that it takes the place of all of them; but where the last that counts has an equal
+	// value nothing changes, and it does not count itself: what outbound.Columns.Replace records.
 	Replaces
-	// Wipes: it takes the place of all of them, whatever the last is. Nobody records such a sample:
-	// it is what resolving some samples leaves to be done with those before them.
+	// Wipes means that it takes the place of all of them, whatever the last is. Nobody records such a
+	// sample: it is what resolving some samples leaves to be done with those before them.
 	Wipes
 )
 
