@@ -56,6 +56,10 @@ func appendAnswer(b []byte, a aggregate.Answer) []byte {
 		b = append(b, `,"window":`...)
 		b = appendText(b, a.Query.Window().String())
 	}
+	if a.RelativeError > 0 {
+		b = append(b, `,"approximate":{"relative_error":`...)
+		b = append(appendNumber(b, a.RelativeError), '}')
+	}
 	if len(a.Query.GroupBy()) == 0 {
 		for _, g := range a.Groups { // exactly one
 			b = append(b, ',')
@@ -73,6 +77,18 @@ func appendAnswer(b []byte, a aggregate.Answer) []byte {
 		b = append(b, ',')
 		b = appendResult(b, g, windowed)
 		b = append(b, '}')
+	}
+	return append(b, "]}"...)
+}
+
+// appendAnswers appends the answers about several metrics.
+func appendAnswers(b []byte, answers []aggregate.Answer) []byte {
+	b = append(b, `{"results":[`...)
+	for i, a := range answers {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendAnswer(b, a)
 	}
 	return append(b, "]}"...)
 }

@@ -102,25 +102,51 @@ func TestGoldenLatest(t *testing.T) {
 	golden(t, "latest.txt", tr.String())
 }
 
-// answer computes what a store that holds the given samples would answer.
+// answer computes what a store that holds the given samples, those of a series in order, would answer.
 func answer(samples []metric.Sample) func(context.Context, inbound.AggregateRequest) (aggregate.Answer, error) {
 	return func(_ context.Context, req inbound.AggregateRequest) (aggregate.Answer, error) {
-		b := aggregate.NewBuilder(req.Query)
-		for _, s := range samples {
-			tags := s.Series().Tags()
-			if !req.Query.Range().Contains(s.Timestamp()) || !req.Query.Matchers().Match(tags) {
-				continue
-			}
-			g, err := b.Group(req.Query.GroupTags(tags))
+		search := aggregate.NewSearch(aggregate.Question{
+			Query: req.Query, Functions: req.Functions, Fill: req.Fill,
+			Approximate: req.Approximate, Ranking: req.Ranking, Limit: req.Limit,
+		})
+		for {
+			q, more, err := search.Next()
 			if err != nil {
 				return aggregate.Answer{}, err
 			}
-			if err := g.Add(s.Timestamp(), s.Value()); err != nil {
+			if !more {
+				return search.Answer()
+			}
+			table, err := tableOf(q, samples)
+			if err == nil {
+				err = search.Take(table)
+			}
+			if err != nil {
 				return aggregate.Answer{}, err
 			}
 		}
-		return aggregate.Finish(req.Query, b.Table(), req.Functions, req.Fill)
 	}
+}
+
+func tableOf(q aggregate.Query, samples []metric.Sample) (aggregate.Table, error) {
+	b := aggregate.NewBuilder(q)
+	folds := map[string]bool{}
+	for _, s := range samples {
+		if key := s.Series().Key(); s.Series().Name() != q.Metric() || folds[key] || !q.Matchers().Match(s.Series().Tags()) {
+			continue
+		}
+		folds[s.Series().Key()] = true
+		f, err := b.Fold(s.Series())
+		for _, same := range samples {
+			if err == nil && same.Series().Key() == s.Series().Key() && q.Range().Contains(same.Timestamp()) {
+				err = f.Add(same.Timestamp(), same.Value())
+			}
+		}
+		if err != nil {
+			return aggregate.Table{}, err
+		}
+	}
+	return b.Table(), nil
 }
 
 func TestGoldenAggregate(t *testing.T) {
@@ -151,19 +177,99 @@ func TestGoldenAggregate(t *testing.T) {
 	f("metric=cpu_usage&group_by=host&from=2030-01-01T00:00:00Z")
 	f("")
 	f("metric=")
-	f("metric=a&metric=b")
 	f("metric=a&from=yesterday")
 	f("metric=a&from=2024-08-02T00:00:00Z&to=2024-08-01T00:00:00Z")
-	f("metric=a&agg=p95")
 	f("metric=a&agg=min,min")
 	f("metric=a&window=1y")
 	f("metric=a&fill=0")
 	f("metric=a&window=1h&fill=linear")
 	f("metric=a&group_by=host,")
 	f("metric=a&window=1s&from=2024-08-01T00:00:00Z&to=2024-08-02T00:00:00Z")
-	f("metric=a&where=value%3E90&top=5&not.host=b&tag.=x")
+	f("metric=a&having=1&tops=5&tag.=x")
 	f("metric=a;b=c")
 	golden(t, "aggregate.txt", tr.String())
+}
+
+// TestGoldenRicher asks what goes beyond the plain functions.
+func TestGoldenRicher(t *testing.T) {
+	rg := newRig(t, nil)
+	const minute = metric.Timestamp(60_000_000)
+	var samples []metric.Sample
+	for i := range 10 {
+		at := received + metric.Timestamp(i)*minute
+		samples = append(samples, sample(t, `requests{az="1",host="a"}`, at, float64(10*i%70)),
+			sample(t, `requests{az="1",host="b"}`, at, float64(i)), sample(t, `requests{az="2",host="c"}`, at, 0.5),
+			sample(t, `load`, at, float64(i)))
+	}
+	rg.aggregator.EXPECT().Aggregate(gomock.Any(), gomock.Any()).AnyTimes().DoAndReturn(answer(samples))
+	var tr transcript
+	f := func(query string) {
+		r := request("GET", "/aggregate?"+query, "")
+		tr.add(r, "", rg.do(r))
+	}
+	f("metric=requests&agg=first,last,stddev,p50,p95,p99.9")
+	f("metric=requests&agg=increase,rate,delta&group_by=host")
+	f("metric=requests&agg=increase,rate&window=5m&tag.host=a")
+	f("metric=requests&agg=p95&approx=1&tag.host=a")
+	f("metric=requests&agg=p95&approx=0&tag.host=a")
+	f("metric=requests&agg=count&where=value>5")
+	f("metric=requests&agg=count&where=value%20%3C=%205")
+	f("metric=requests&agg=max&group_by=host&top=2")
+	f("metric=requests&agg=p50&group_by=host&bottom=2&window=5m")
+	f("metric=requests&agg=max&group_by=host&limit=1")
+	f("metric=requests&agg=count&tag.host=a&tag.host=b")
+	f("metric=requests&agg=count&not.host=a&not.host=b")
+	f("metric=requests&agg=count&match.host=[ab]&not.az=2")
+	f("metric=requests&metric=load&metric=requests&agg=count,last&tag.host=a")
+	f("metric=requests&agg=stddev,p50,increase,count&window=1m&fill=0&to=2024-08-01T12:01:00Z&from=2024-08-01T11:59:00Z&tag.host=a")
+	f("metric=none&agg=p50,first,stddev,rate&approx=1")
+	for _, query := range []string{
+		"metric=a&where=90",
+		"metric=a&where=value~90",
+		"metric=a&where=value>ten",
+		"metric=a&top=5",
+		"metric=a&top=0&group_by=host",
+		"metric=a&top=1&bottom=1&group_by=host",
+		"metric=a&limit=10001&group_by=host",
+		"metric=a&limit=5",
+		"metric=a&approx=yes",
+		"metric=a&agg=p100",
+		"metric=a&match.host=(",
+		"metric=a&match.host=a&match.host=b",
+		"metric=a&not.=x",
+		"metric=a&window=1h&window=2h",
+		"metric=a&" + strings.Repeat("metric=a&", MetricsMax),
+		tagsOf(metric.MatchersMax+1) + "metric=a",
+	} {
+		f(query)
+	}
+	golden(t, "richer.txt", tr.String())
+}
+
+// tagsOf returns n conditions.
+func tagsOf(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "tag.k%d=v&", i)
+	}
+	return b.String()
+}
+
+// TestOneBadMetricEndsAll checks that several metrics are answered all or not at all.
+func TestOneBadMetricEndsAll(t *testing.T) {
+	rg := newRig(t, nil)
+	rg.aggregator.EXPECT().Aggregate(gomock.Any(), gomock.Any()).AnyTimes().DoAndReturn(
+		func(ctx context.Context, req inbound.AggregateRequest) (aggregate.Answer, error) {
+			if req.Query.Metric().String() == "bad" {
+				return aggregate.Answer{}, fault.New(fault.NotFound, "metric_not_found", "bad has no series")
+			}
+			<-ctx.Done() // all others are given up
+			return aggregate.Answer{}, fault.Wrap(ctx.Err(), fault.Canceled, "query_canceled", "given up")
+		})
+	w := rg.do(request("GET", "/aggregate?metric=a&metric=b&metric=bad&metric=c", ""))
+	if w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), "bad has no series") {
+		t.Errorf("answer %d %s, want that of the metric that failed", w.Code, w.Body)
+	}
 }
 
 func TestGoldenHealth(t *testing.T) {

@@ -65,10 +65,11 @@ func (s *Server) postLines(x *exchange, r *http.Request, _ map[string]string) er
 }
 
 func lineOptions(p params) (options lineprotocol.Options, err error) {
-	if options.Precision, err = lineprotocol.ParsePrecision(p.values["precision"]); err != nil {
+	precision, _ := p.get("precision")
+	if options.Precision, err = lineprotocol.ParsePrecision(precision); err != nil {
 		return options, err
 	}
-	switch p.values["strings"] {
+	switch what, _ := p.get("strings"); what {
 	case "", "skip":
 	case "error":
 		options.RefuseStrings = true

@@ -1,9 +1,13 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/raftmetrics/raftmetrics/domain/aggregate"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
@@ -54,15 +58,34 @@ func latestRequest(p params, encodedName string) (req inbound.LatestRequest, err
 	return req, err
 }
 
-// getAggregate answers values of functions over a metric's samples.
+// aggregateParams are the parameters of GET /aggregate.
+var aggregateParams = []string{
+	"metric" + repeatable, "from", "to", "agg", "where", "window", "fill", tagPrefix, "group_by", "top", "bottom", "limit", "approx",
+	"level", "freshness", "timeout",
+}
+
+const (
+	// MetricsMax bounds the metrics of one question.
+	MetricsMax = 20
+	// metricsAtOnce bounds how many of them are computed at once.
+	metricsAtOnce = 4
+)
+
+// getAggregate answers values of functions over the samples of a metric, or of several, one by one.
 func (s *Server) getAggregate(x *exchange, r *http.Request, _ map[string]string) error {
-	p, err := parseParams(r, "metric", "from", "to", "agg", "window", "fill", tagPrefix, "group_by", "level", "freshness", "timeout")
+	p, err := parseParams(r, aggregateParams...)
 	if err != nil {
 		return err
 	}
-	req, err := aggregateRequest(p)
-	if err != nil {
-		return err
+	names := p.all("metric")
+	if len(names) > MetricsMax {
+		return fault.Field("metric", "is given "+strconv.Itoa(len(names))+" times", "at most "+strconv.Itoa(MetricsMax))
+	}
+	requests := make([]inbound.AggregateRequest, max(1, len(names)))
+	for i := range requests {
+		if requests[i], err = aggregateRequest(p, i); err != nil {
+			return err
+		}
 	}
 	timeout, err := p.timeout()
 	if err != nil {
@@ -70,17 +93,56 @@ func (s *Server) getAggregate(x *exchange, r *http.Request, _ map[string]string)
 	}
 	ctx, cancel := bounded(r, timeout, QueryTimeoutMax)
 	defer cancel()
-	x.Header()[headerLevel] = []string{req.Requirement.String()}
-	answer, err := s.ports.Aggregator.Aggregate(ctx, req)
+	x.Header()[headerLevel] = []string{requests[0].Requirement.String()}
+	if len(requests) == 1 {
+		answer, err := s.ports.Aggregator.Aggregate(ctx, requests[0])
+		if err != nil {
+			return err
+		}
+		x.sendJSON(r, http.StatusOK, appendAnswer(make([]byte, 0, answerBytes), answer))
+		return nil
+	}
+	answers, err := s.aggregateAll(ctx, requests)
 	if err != nil {
 		return err
 	}
-	x.sendJSON(r, http.StatusOK, appendAnswer(make([]byte, 0, answerBytes), answer))
+	x.sendJSON(r, http.StatusOK, appendAnswers(make([]byte, 0, len(answers)*answerBytes), answers))
 	return nil
 }
 
-func aggregateRequest(p params) (req inbound.AggregateRequest, err error) {
-	spec, err := querySpec(p)
+// aggregateAll answers every request, a few at once, or none: of several errors the one of the first in
+// order, unless it only tells that another ended the rest.
+func (s *Server) aggregateAll(ctx context.Context, requests []inbound.AggregateRequest) ([]aggregate.Answer, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answers, errs := make([]aggregate.Answer, len(requests)), make([]error, len(requests))
+	var next atomic.Int64
+	work := func() {
+		for i := int(next.Add(1)) - 1; i < len(requests); i = int(next.Add(1)) - 1 {
+			if answers[i], errs[i] = s.ports.Aggregator.Aggregate(ctx, requests[i]); errs[i] != nil {
+				cancel()
+				return
+			}
+		}
+	}
+	var others sync.WaitGroup
+	for range min(metricsAtOnce, len(requests)) - 1 {
+		others.Go(work)
+	}
+	work() // this goroutine would only wait
+	others.Wait()
+	var first error
+	for _, err := range errs {
+		if err != nil && (first == nil || fault.KindOf(first) == fault.Canceled && fault.KindOf(err) != fault.Canceled) {
+			first = err
+		}
+	}
+	return answers, first
+}
+
+// aggregateRequest reads the question about the i-th metric.
+func aggregateRequest(p params, i int) (req inbound.AggregateRequest, err error) {
+	spec, err := querySpec(p, i)
 	if err != nil {
 		return req, err
 	}
@@ -88,12 +150,12 @@ func aggregateRequest(p params) (req inbound.AggregateRequest, err error) {
 		return req, err
 	}
 	req.Functions = aggregate.DefaultFunctions()
-	if text, given := p.values["agg"]; given {
+	if text, given := p.get("agg"); given {
 		if req.Functions, err = aggregate.ParseFunctions(text); err != nil {
 			return req, err
 		}
 	}
-	if text, given := p.values["fill"]; given {
+	if text, given := p.get("fill"); given {
 		if spec.Window.IsZero() {
 			return req, fault.Field("fill", "is given without window", "window= beside it")
 		}
@@ -101,17 +163,52 @@ func aggregateRequest(p params) (req inbound.AggregateRequest, err error) {
 			return req, err
 		}
 	}
+	if err := chooseGroups(p, &req); err != nil {
+		return req, err
+	}
+	if text, given := p.get("approx"); given {
+		if text != "0" && text != "1" {
+			return req, fault.Field("approx", "is "+strconv.Quote(text), "1 for approximate quantiles, or 0")
+		}
+		req.Approximate = text == "1"
+	}
 	req.Requirement, err = p.requirement()
 	return req, err
 }
 
-// querySpec reads what the query is about.
-func querySpec(p params) (spec aggregate.QuerySpec, err error) {
-	name, given := p.values["metric"]
-	if !given {
+// chooseGroups reads which groups the answer has.
+func chooseGroups(p params, req *inbound.AggregateRequest) (err error) {
+	for _, name := range []string{"top", "bottom", "limit"} {
+		n, err := p.whole(name, aggregate.GroupsMax)
+		switch {
+		case err != nil:
+			return err
+		case n == 0:
+			continue
+		case len(req.Query.GroupBy()) == 0:
+			return fault.Field(name, "is given without group_by", "group_by= beside it")
+		case name == "limit":
+			req.Limit = n
+			continue
+		case req.Ranking != nil:
+			return fault.Field(name, "is given beside top", "one of them")
+		}
+		ranking, err := aggregate.NewRanking(name, n, name == "bottom")
+		if err != nil {
+			return err
+		}
+		req.Ranking = &ranking
+	}
+	return nil
+}
+
+// querySpec reads what the query about the i-th metric is about.
+func querySpec(p params, i int) (spec aggregate.QuerySpec, err error) {
+	names := p.all("metric")
+	if len(names) == 0 {
 		return spec, fault.Field("metric", "is missing", "the name of a metric")
 	}
-	if spec.Metric, err = metric.NewName(name); err != nil {
+	if spec.Metric, err = metric.NewName(names[i]); err != nil {
 		return spec, fault.Field("metric", "is no metric's name", "1 to 255 bytes of UTF-8 without control characters")
 	}
 	if spec.Matchers, err = p.matchers(); err != nil {
@@ -128,12 +225,17 @@ func querySpec(p params) (spec aggregate.QuerySpec, err error) {
 	if spec.Range, err = aggregate.NewRange(from, to); err != nil {
 		return spec, err
 	}
-	if text, given := p.values["window"]; given {
+	if text, given := p.get("window"); given {
 		if spec.Window, err = aggregate.ParseWindow(text); err != nil {
 			return spec, err
 		}
 	}
-	if text, given := p.values["group_by"]; given {
+	if text, given := p.get("where"); given {
+		if spec.Where, err = aggregate.ParseWhere(text); err != nil {
+			return spec, err
+		}
+	}
+	if text, given := p.get("group_by"); given {
 		spec.GroupBy = strings.Split(text, ",")
 	}
 	return spec, nil

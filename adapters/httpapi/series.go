@@ -25,7 +25,7 @@ func (s *Server) getSeries(x *exchange, r *http.Request, _ map[string]string) er
 		return err
 	}
 	list := "series"
-	if text, given := p.values["list"]; given {
+	if text, given := p.get("list"); given {
 		list = text
 	}
 	var req inbound.ListRequest
@@ -55,9 +55,10 @@ func (s *Server) getSeries(x *exchange, r *http.Request, _ map[string]string) er
 }
 
 func listing(p params, list string) (metric.Listing, error) {
-	spec := metric.ListingSpec{Kind: listings[list], Key: p.values["key"]}
+	spec := metric.ListingSpec{Kind: listings[list]}
+	spec.Key, _ = p.get("key")
 	var err error
-	if text, given := p.values["metric"]; given {
+	if text, given := p.get("metric"); given {
 		if spec.Metric, err = metric.NewName(text); err != nil {
 			return metric.Listing{}, fault.Field("metric", "is no metric's name", "1 to 255 bytes of UTF-8 without control characters")
 		}
@@ -65,10 +66,8 @@ func listing(p params, list string) (metric.Listing, error) {
 	if spec.Matchers, err = p.matchers(); err != nil {
 		return metric.Listing{}, err
 	}
-	if text, given := p.values["limit"]; given {
-		if spec.Limit, err = strconv.Atoi(text); err != nil || spec.Limit < 1 {
-			return metric.Listing{}, fault.Field("limit", "is "+strconv.Quote(text), "1 to "+strconv.Itoa(metric.ListingMax))
-		}
+	if spec.Limit, err = p.whole("limit", metric.ListingMax); err != nil {
+		return metric.Listing{}, err
 	}
 	return metric.NewListing(spec)
 }
