@@ -38,6 +38,7 @@ func testDifferential(t env) {
 			"latest":  d.latestAny,
 		}
 		if d.forgets() {
+			actions["replace2"] = d.replaceSome
 			actions["replace"], actions["delete"], actions["retain"] = d.replaceSome, d.deleteSome, d.retainSome
 		}
 		if d.lists() {
@@ -98,7 +99,8 @@ var (
 		rapid.Int64Range(-5, 5),
 		rapid.SampledFrom([]int64{int64(metric.TimestampMin), int64(metric.TimestampMax)}),
 	)
-	fewTimes  = rapid.Map(rapid.Int64Range(-3, 3), func(m int64) int64 { return m * 1800 * second })
+	fewSeries = rapid.SampledFrom([]string{"cpu", `cpu{host="a"}`})
+	fewTimes  = rapid.Map(rapid.Int64Range(-2, 2), func(m int64) int64 { return m * 1800 * second })
 	fewValues = rapid.Map(rapid.IntRange(0, 2), func(i int) float64 { return float64(i) })
 	anyValue  = rapid.OneOf(
 		rapid.Map(rapid.Int32(), func(i int32) float64 { return float64(i) }),
@@ -126,20 +128,24 @@ func anySeries(r *rapid.T) metric.Series {
 	return series
 }
 
-func (d *differential) appendSome(r *rapid.T) { d.appendThose(r, anyTime, anyValue, false) }
-
-// replaceSome draws from few times and values, so that they meet.
-func (d *differential) replaceSome(r *rapid.T) {
-	d.appendThose(r, fewTimes, fewValues, rapid.Bool().Draw(r, "replace"))
+// appendSome appends a batch to each shard that the map gives one of the drawn samples to.
+func (d *differential) appendSome(r *rapid.T) {
+	d.appendBatch(r, false, func() sample { return sample{anySeries(r), anyTime.Draw(r, "at"), anyValue.Draw(r, "value")} })
 }
 
-// appendThose appends a batch to each shard that the map gives one of the drawn samples to.
-func (d *differential) appendThose(r *rapid.T, at *rapid.Generator[int64], value *rapid.Generator[float64], replace bool) {
+// replaceSome draws from few series, times and values, so that they meet.
+func (d *differential) replaceSome(r *rapid.T) {
+	d.appendBatch(r, rapid.Bool().Draw(r, "replace"), func() sample {
+		return sample{seriesOf(r, fewSeries.Draw(r, "series")), fewTimes.Draw(r, "at"), fewValues.Draw(r, "value")}
+	})
+}
+
+func (d *differential) appendBatch(r *rapid.T, replace bool, draw func() sample) {
 	var batches [differentialShards][]sample
 	for range rapid.IntRange(1, 40).Draw(r, "samples") {
-		series := anySeries(r)
-		id := d.placement.Of(series)
-		batches[id] = append(batches[id], sample{series, at.Draw(r, "at"), value.Draw(r, "value")})
+		x := draw()
+		id := d.placement.Of(x.series)
+		batches[id] = append(batches[id], x)
 	}
 	for id, batch := range batches {
 		if len(batch) == 0 {

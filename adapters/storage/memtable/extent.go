@@ -27,3 +27,10 @@ func ExtentOf(generations []*Generation) Extent {
 	}
 	return e
 }
+
+// Cutoffs returns, by metric number, before when samples are forgotten.
+func (t *Table) Cutoffs() []int64 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.mu.catalogue.Cutoffs()
+}

@@ -219,3 +219,30 @@ func TestCutoffsFreezeAndStand(t *testing.T) {
 		t.Errorf("after a restart %d samples are expired, want 1", again.Expired())
 	}
 }
+
+// TestKeepForgets merges what a deletion left: nothing of it is to be remembered.
+func TestKeepForgets(t *testing.T) {
+	table := memtable.New(0, 0)
+	name := mustName(t, "m")
+	q := mustQuery(t, aggregate.QuerySpec{Metric: name})
+	mustAppend(t, table, one("m", memtable.Point{At: 1, Value: 1}, memtable.Point{At: 2, Value: 2}))
+	table.Freeze()
+	first := memtable.Merge(table.Frozen())
+	table.Keep(first)
+	mustAppend(t, table, replacing(one("m", memtable.Point{At: 2, Value: 3})))
+	table.Freeze()
+	second := memtable.Merge(table.Frozen())
+	table.Keep(second)
+	if count, sum := counts(t, table.View(q), q); count != 2 || sum != 4 {
+		t.Errorf("beside the first generation count=%d sum=%v, want 2 and 4", count, sum)
+	}
+	table.Remove(table.PlanRemoval(outbound.Deletion{Metric: name, Range: mustRange(t, 1, 1)}))
+	table.Freeze()
+	if count, sum := counts(t, table.View(q), q); count != 1 || sum != 3 || len(table.View(q).Tombstones()) != 1 {
+		t.Errorf("after a deletion count=%d sum=%v, want 1 and 3", count, sum)
+	}
+	table.Keep(memtable.Merge(append([]*memtable.Generation{first, second}, table.Frozen()...)))
+	if count, sum := counts(t, table.View(q), q); count != 1 || sum != 3 || len(table.View(q).Tombstones()) != 0 {
+		t.Errorf("all in one count=%d sum=%v, want 1 and 3, and no deletion", count, sum)
+	}
+}

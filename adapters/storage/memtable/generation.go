@@ -2,6 +2,7 @@ package memtable
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"slices"
 
@@ -69,8 +70,12 @@ func (g *Generation) slot(id catalogue.SeriesID) uint32 {
 
 // Merge returns one generation with the samples of generations, which are frozen, neighbouring and
 // ascending; at least one. Each series is sorted by time, ties in log order, in one piece, without what
-// deletions in generations and the cut-offs of the last forget, and resolved.
+// deletions in generations and the cut-offs of the last forget, and resolved. Generations with deletions
+// must be all from the first on, for the deletions apply to those before them and are not kept.
 func Merge(generations []*Generation) *Generation {
+	if generations[0].first > firstGeneration && len(Tombstones(generations)) > 0 {
+		panic(fmt.Sprintf("memtable: a merge from generation %d on would lose deletions", generations[0].first))
+	}
 	newest := generations[len(generations)-1]
 	merged := &Generation{first: generations[0].first, last: newest.last, series: newest.series, retention: newest.retention}
 	_ = EachResolved(generations, func(id catalogue.SeriesID, points []Point, effects []Effect) error {
