@@ -121,8 +121,11 @@ func (s *Service) readOf(name metric.Name, need consistency.Requirement) consist
 
 // run reads within the limits.
 func (s *Service) run(ctx context.Context, read func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, DeadlineMax)
-	defer cancel()
+	if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > DeadlineMax {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, DeadlineMax)
+		defer cancel()
+	}
 	select {
 	case s.inFlight <- struct{}{}:
 		defer func() { <-s.inFlight }()

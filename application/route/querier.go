@@ -119,12 +119,28 @@ type reply[T any] struct {
 
 // spread has every shard of read answered by exactly one node and returns the answers, in no order.
 func spread[T any](ctx context.Context, q *Querier, read consistency.Read, ask func(context.Context, cluster.NodeID, consistency.Read) (T, error)) ([]T, error) {
+	var here error
+	if q.serves(read.Shards) { // the usual case on one node, answered on this goroutine
+		value, err := ask(ctx, q.where.self, read)
+		if err == nil {
+			return []T{value}, nil
+		}
+		if ctx.Err() != nil || !elsewhere(err) {
+			return nil, err
+		}
+		here = err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // stops the others' work when one error ends the read
 	var answers []T
 	giveUp := q.clock.Monotonic() + patience
 	open, tried := slices.Clone(read.Shards), map[shard.ID][]cluster.NodeID{}
 	stale := map[shard.ID]bool{} // some node answered, but its replica was too old
+	if here != nil {
+		for _, id := range open {
+			tried[id], stale[id] = []cluster.NodeID{q.where.self}, isStale(here)
+		}
+	}
 	for {
 		parts, lost := q.assign(open, tried, read.Requirement)
 		if len(lost) > 0 {
@@ -162,6 +178,16 @@ func spread[T any](ctx context.Context, q *Querier, read consistency.Read, ask f
 			return answers, nil
 		}
 	}
+}
+
+// serves reports that this node's own replicas can answer for all of shards.
+func (q *Querier) serves(shards []shard.ID) bool {
+	for _, id := range shards {
+		if status, here := q.where.shards.Shard(id); !here || !status.Serving {
+			return false
+		}
+	}
+	return true
 }
 
 // askAll asks every node for its shards at once and waits for all of them.
