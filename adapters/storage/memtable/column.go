@@ -48,7 +48,7 @@ const markAt = math.MinInt64
 // allocated.
 func (c *column) mark(e Effect) (grown int64) {
 	if len(c.tail) == cap(c.tail) {
-		grown = c.grow()
+		grown = c.grow(2)
 	}
 	c.marked = true
 	c.tail = append(c.tail, Point{At: markAt, Value: float64(e)})
@@ -58,7 +58,7 @@ func (c *column) mark(e Effect) (grown int64) {
 // append adds a sample and returns how many bytes were allocated for it.
 func (c *column) append(p Point) (grown int64) {
 	if len(c.tail) == cap(c.tail) {
-		grown = c.grow()
+		grown = c.grow(1)
 	}
 	switch {
 	case c.empty():
@@ -78,14 +78,57 @@ func (c *column) empty() bool {
 	return len(c.full) == 0 && (len(c.tail) == 0 || c.marked && len(c.tail) == 1)
 }
 
-func (c *column) grow() int64 {
+// appendRun appends samples, at least one, and returns how many bytes were allocated for them.
+func (c *column) appendRun(times []int64, values []float64) (grown int64) {
+	if !c.empty() && times[0] < c.newest.At || !rises(times) {
+		for i := range times {
+			grown += c.append(Point{At: times[i], Value: values[i]})
+		}
+		return grown
+	}
+	if c.empty() {
+		c.oldest, c.ordered = times[0], true
+	}
+	last := len(times) - 1
+	c.newest = Point{At: times[last], Value: values[last]}
+	for len(times) > 0 {
+		if len(c.tail) == cap(c.tail) {
+			grown += c.grow(len(times))
+		}
+		n := min(cap(c.tail)-len(c.tail), len(times))
+		room := c.tail[len(c.tail) : len(c.tail)+n]
+		for i := range room {
+			room[i] = Point{At: times[i], Value: values[i]}
+		}
+		c.tail = c.tail[:len(c.tail)+n]
+		times, values = times[n:], values[n:]
+	}
+	return grown
+}
+
+// rises reports whether times never fall.
+func rises(times []int64) bool {
+	for i := 1; i < len(times); i++ {
+		if times[i] < times[i-1] {
+			return false
+		}
+	}
+	return true
+}
+
+// grow makes room for a sample at least, where so many are to come.
+func (c *column) grow(expected int) int64 {
 	before := cap(c.tail)
 	if before >= chunkPoints {
 		c.full = append(c.full, c.tail)
 		c.tail = make([]Point, 0, chunkPoints)
 		return chunkPoints * pointBytes
 	}
-	larger := make([]Point, len(c.tail), max(chunkPointsFirst, 2*before))
+	size := max(chunkPointsFirst, 2*before)
+	for size < min(before+expected, chunkPoints) {
+		size *= 2
+	}
+	larger := make([]Point, len(c.tail), size)
 	copy(larger, c.tail)
 	c.tail = larger
 	return int64(cap(larger)-before) * pointBytes

@@ -3,7 +3,6 @@
 package memtable
 
 import (
-	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -72,91 +71,11 @@ func (t *Table) Append(columns outbound.Columns) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.mu.catalogue.Define(plan)
-	switch {
-	case columns.Replace || t.mu.catalogue.CutoffMax() > oldestOf(columns.Timestamps):
-		t.appendSlowlyLocked(plan.IDs(), columns)
-	default:
-		t.appendLocked(plan.IDs(), columns)
-	}
+	t.appendLocked(plan.IDs(), columns)
 	t.observeLocked(plan.IDs())
 	t.storeActiveBytesLocked()
 	t.catalogueBytes.Store(t.mu.catalogue.Bytes())
 	return nil
-}
-
-// oldestOf returns the least of times.
-func oldestOf(times []int64) int64 {
-	oldest := int64(math.MaxInt64)
-	for _, at := range times {
-		oldest = min(oldest, at)
-	}
-	return oldest
-}
-
-// slotsFor returns, by key, the index into the active generation's columns plus one, 0 until the key's
-// first sample.
-func (t *Table) slotsFor(keys int) []uint32 {
-	t.scratch.slots = append(t.scratch.slots[:0], make([]uint32, keys)...)
-	return t.scratch.slots
-}
-
-func (t *Table) appendLocked(ids []catalogue.SeriesID, columns outbound.Columns) {
-	g := t.mu.active
-	slots := t.slotsFor(len(ids))
-	values := columns.Values[:len(columns.Series)]
-	timestamps := columns.Timestamps[:len(columns.Series)]
-	for i, key := range columns.Series {
-		slot := slots[key]
-		if slot == 0 {
-			slot = g.slot(ids[key]) + 1
-			slots[key] = slot
-		}
-		g.bytes += g.columns[slot-1].append(Point{At: timestamps[i], Value: values[i]})
-	}
-	g.samples += len(columns.Series)
-}
-
-// appendSlowlyLocked is appendLocked where samples may be expired or replace others. One that is later
-// than all of its series replaces nothing; one that is as late as the newest and equal changes nothing,
-// for that one counts. The others are marked, to be resolved by whoever reads them.
-func (t *Table) appendSlowlyLocked(ids []catalogue.SeriesID, columns outbound.Columns) {
-	g := t.mu.active
-	slots := t.slotsFor(len(ids))
-	newest := append(t.scratch.newest[:0], make([]Point, len(ids))...)
-	cutoffs := append(t.scratch.cutoffs[:0], make([]int64, len(ids))...)
-	t.scratch.newest, t.scratch.cutoffs = newest, cutoffs
-	for key, id := range ids {
-		newest[key].At = math.MinInt64
-		if at, value, ok := t.mu.catalogue.Newest(id); ok {
-			newest[key] = Point{At: at, Value: value}
-		}
-		cutoffs[key] = t.mu.catalogue.CutoffOf(id)
-	}
-	for i, key := range columns.Series {
-		p := Point{At: columns.Timestamps[i], Value: columns.Values[i]}
-		if p.At < cutoffs[key] {
-			t.expired.Add(1)
-			continue
-		}
-		late := p.At <= newest[key].At
-		if columns.Replace && p == newest[key] {
-			continue
-		}
-		slot := slots[key]
-		if slot == 0 {
-			slot = g.slot(ids[key]) + 1
-			slots[key] = slot
-		}
-		c := &g.columns[slot-1]
-		if columns.Replace && late {
-			g.bytes += c.mark(Replaces)
-		}
-		g.bytes += c.append(p)
-		g.samples++
-		if p.At >= newest[key].At {
-			newest[key] = p
-		}
-	}
 }
 
 // observeLocked tells the catalogue the newest samples of the columns that were appended to.

@@ -23,33 +23,48 @@ func batch(width int, at int64) outbound.Columns {
 	return c
 }
 
-// BenchmarkAppend measures a sample's append: 1,000 series, 10 samples of each in a batch.
+// BenchmarkAppend measures a sample's append: 1,000 series, 10 samples of each in a batch, either in the
+// order of time or, as gateways send them, of series and by number; those of Influx's clients replace.
 func BenchmarkAppend(b *testing.B) {
 	const width, depth = 1000, 10
-	c := batch(width, 0)
-	for d := 1; d < depth; d++ {
-		c.Series = append(c.Series, c.Series[:width]...)
-		c.Timestamps = append(c.Timestamps, c.Timestamps[:width]...)
-		c.Values = append(c.Values, c.Values[:width]...)
+	for _, shape := range []struct {
+		name              string
+		bySeries, replace bool
+	}{{"times", false, false}, {"series", true, false}, {"replace", true, true}} {
+		b.Run(shape.name, func(b *testing.B) {
+			c := batch(width, 0)
+			c.Series, c.Values = make([]uint32, width*depth), make([]float64, width*depth)
+			c.Timestamps, c.Replace = make([]int64, width*depth), shape.replace
+			keys := c.Keys
+			table := memtable.New(0, 0)
+			b.ReportAllocs()
+			at := int64(0)
+			for b.Loop() {
+				for i := range c.Timestamps {
+					c.Series[i], c.Timestamps[i] = uint32(i%width), at+int64(i/width)
+					if shape.bySeries {
+						c.Series[i], c.Timestamps[i] = uint32(i/depth), at+int64(i%depth)
+					}
+				}
+				at += depth
+				if err := table.Append(c); err != nil {
+					b.Fatal(err)
+				}
+				if shape.bySeries && c.Numbers == nil {
+					c.Numbers = make([]uint32, width)
+					table.Number(keys, c.Numbers)
+					c.Keys = make([]string, width)
+				}
+				if at%5000 == 0 {
+					table.Freeze()
+					table.Drop(1 << 62)
+					table = memtable.New(0, 0)
+					c.Keys, c.Numbers = keys, nil
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(c.Series)), "ns/sample")
+		})
 	}
-	table := memtable.New(0, 0)
-	b.ReportAllocs()
-	at := int64(0)
-	for b.Loop() {
-		for i := range c.Timestamps {
-			c.Timestamps[i] = at + int64(i/width)
-		}
-		at += depth
-		if err := table.Append(c); err != nil {
-			b.Fatal(err)
-		}
-		if at%5000 == 0 {
-			table.Freeze()
-			table.Drop(1 << 62)
-			table = memtable.New(0, 0)
-		}
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(c.Series)), "ns/sample")
 }
 
 // BenchmarkPartials measures adding a sample to a partial: 1,000 series of 1,000 samples.
