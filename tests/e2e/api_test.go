@@ -150,7 +150,7 @@ func TestErrorsAreJSON(t *testing.T) {
 		{400, "GET", "/aggregate?metric=m&window=7q", "", nil, "window"},
 		{400, "GET", "/aggregate?metric=m&agg=mode", "", nil, "agg"},
 		{400, "GET", "/aggregate?metric=m&from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", "", nil, "from"},
-		{400, "GET", "/aggregate?metric=m&where=value>90", "", nil, "where"},
+		{400, "GET", "/aggregate?metric=m&where=90", "", nil, "where"},
 		{400, "GET", "/metrics/m?colour=red", "", nil, "colour"},
 	} {
 		a := do(t, c, e.status, e.method, e.path, e.body, e.header...)
