@@ -36,11 +36,16 @@ func runScript(t env, operations func(step func(operation))) {
 		"restarted": func(s *script) { s.flushAll(); s.crash(); s.begin(1) },
 		"merged":    func(s *script) { s.flushAll(); s.mergeAll() },
 		"in turn": func(s *script) {
-			switch s.index++; s.index % 4 {
+			switch len(s.log) % 4 {
 			case 0:
 				s.flushAll()
-			case 1:
+			case 2:
 				s.cutAll()
+			}
+		},
+		"flushed by threes": func(s *script) {
+			if len(s.log)%3 == 0 {
+				s.flushAll()
 			}
 		},
 	} {
@@ -129,6 +134,12 @@ func testReplace(t env) {
 		write(false, sample{a, 10, 9}, sample{a, 40, 2})
 		write(true, sample{a, 40, 3}, sample{a, 40, 2}, sample{a, 10, 9}, sample{b, 5, 1})
 		write(true, sample{b, 4, 0}, sample{b, 7200 * second, 1}, sample{b, 3600 * second, 2})
+		for at := range int64(3) { // Equal to the last that was stored, but not to the last that counts.
+			write(false, sample{a, 100 + at, 1}, sample{a, 100 + at, 2})
+			write(false, sample{a, 100 + at, 3})
+			write(true, sample{a, 100 + at, 2})
+			write(true, sample{a, 100 + at, 2})
+		}
 	})
 }
 
