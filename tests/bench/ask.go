@@ -29,9 +29,9 @@ type asked struct {
 }
 
 // median returns the median of the rounds' medians.
-func (a asked) median() time.Duration { return middle(a.rounds) }
+func (a *asked) median() time.Duration { return middle(a.rounds) }
 
-func (a asked) cpuEach() time.Duration { return a.cpu / time.Duration(max(1, a.requests)) }
+func (a *asked) cpuEach() time.Duration { return a.cpu / time.Duration(max(1, a.requests)) }
 
 func middle(of []time.Duration) time.Duration {
 	if len(of) == 0 {

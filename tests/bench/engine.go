@@ -46,43 +46,16 @@ type measured struct {
 // measureEngine loads one node, three nodes and, if it is there, the peer with the same samples, asks them
 // the same questions in alternation, checks every answer, and prints how they compare.
 func measureEngine(ctx context.Context, o options, folder string, out io.Writer) (err error) {
-	shape := o.shape()
-	var all []*measured
+	all, err := loadAll(ctx, o, folder)
 	defer func() {
 		for _, m := range all {
 			err = errors.Join(err, m.system.stop())
 		}
 	}()
-	var load *encoded
-	for _, s := range starters(o) {
-		m := &measured{}
-		if format := o.format(s.peer); load == nil || load.format != format {
-			load = encode(shape, format)
-		}
-		for turn := range o.loads {
-			if m.system != nil {
-				if err := errors.Join(m.system.stop(), os.RemoveAll(m.system.folder)); err != nil {
-					return err
-				}
-			}
-			started, err := s.start(ctx, o, filepath.Join(folder, fmt.Sprintf("%s-%d", s.name, turn)))
-			if err != nil {
-				return err
-			}
-			if m.system = started; turn == 0 {
-				all = append(all, m)
-			}
-			l, err := load.measure(ctx, o, started)
-			if err != nil {
-				return fmt.Errorf("load %s: %w", s.name, err)
-			}
-			m.loads = append(m.loads, l)
-			progress("%s: %.2f million samples/s, %.3f CPU s a million acknowledged, %.3f settled, %.2f B a sample",
-				started.name, l.rate()/1e6, l.cpuAcked(), l.cpuSettled(), l.bytesASample())
-		}
+	if err != nil {
+		return err
 	}
-	load = nil
-	questions, err := o.questions(shape)
+	questions, err := o.questions(o.shape())
 	if err != nil {
 		return err
 	}
@@ -105,8 +78,50 @@ func measureEngine(ctx context.Context, o options, folder string, out io.Writer)
 			return fmt.Errorf("lone writes to %s: %w", m.system.name, err)
 		}
 	}
-	report(out, shape, questions, all)
+	report(out, o.shape(), questions, all)
 	return failures(questions, all)
+}
+
+// loadAll loads every system and returns those that run with their last load, also when it fails.
+func loadAll(ctx context.Context, o options, folder string) (all []*measured, err error) {
+	var load *encoded
+	for _, s := range starters(o) {
+		if format := o.format(s.peer); load == nil || load.format != format {
+			load = encode(o.shape(), format)
+		}
+		m := &measured{}
+		for turn := range o.loads {
+			if err := m.load(ctx, o, s, load, filepath.Join(folder, fmt.Sprintf("%s-%d", s.name, turn))); err != nil {
+				if m.system != nil {
+					all = append(all, m)
+				}
+				return all, fmt.Errorf("load %s: %w", s.name, err)
+			}
+		}
+		all = append(all, m)
+	}
+	return all, nil
+}
+
+// load loads a system that is started afresh, in place of the one before it.
+func (m *measured) load(ctx context.Context, o options, s starter, load *encoded, folder string) (err error) {
+	if before := m.system; before != nil {
+		m.system = nil
+		if err := errors.Join(before.stop(), os.RemoveAll(before.folder)); err != nil {
+			return err
+		}
+	}
+	if m.system, err = s.start(ctx, o, folder); err != nil {
+		return err
+	}
+	l, err := load.measure(ctx, o, m.system)
+	if err != nil {
+		return err
+	}
+	m.loads = append(m.loads, l)
+	progress("%s: %.2f million samples/s, %.3f CPU s a million acknowledged, %.3f settled, %.2f B a sample",
+		m.system.name, l.rate()/1e6, l.cpuAcked(), l.cpuSettled(), l.bytesASample())
+	return nil
 }
 
 // format returns what a system is loaded with.

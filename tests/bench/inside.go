@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime/pprof"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -53,7 +53,7 @@ func (i *inside) url() string { return "http://" + i.Addr().String() }
 
 // startInside starts one node in this process.
 func startInside(ctx context.Context, _ options, folder string) (*system, error) {
-	n, err := runInside(ctx, map[string]string{"DATA_DIR": folder, "PORT": "0", "SHARDS": fmt.Sprint(clusterShards), "LOG_LEVEL": "warn"})
+	n, err := runInside(ctx, map[string]string{"DATA_DIR": folder, "PORT": "0", "SHARDS": strconv.Itoa(clusterShards), "LOG_LEVEL": "warn"})
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func startThreeInside(ctx context.Context, _ options, folder string) (_ *system,
 		}
 		environment := map[string]string{
 			"NODE_ID": name, "NODE_ROLE": "worker", "PORT": port, "BIND_ADDR": "127.0.0.1", "ADVERTISE_ADDR": address,
-			"AUTH_TOKEN": node.Token, "DATA_DIR": filepath.Join(folder, name), "SHARDS": fmt.Sprint(clusterShards), "LOG_LEVEL": "warn",
+			"AUTH_TOKEN": node.Token, "DATA_DIR": filepath.Join(folder, name), "SHARDS": strconv.Itoa(clusterShards), "LOG_LEVEL": "warn",
 		}
 		if name == "c1" {
 			environment["NODE_ROLE"], environment["WORKER_HOSTS"] = "control", strings.Join(hosts, ",")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -216,7 +217,7 @@ func (s Shape) top(t *truth, field int) (ours, theirs Ask) {
 			return t.checkTop(got)
 		}
 	}
-	ours = Ask{aggregatePath("metric", MetricName(field), "group_by", "host", "agg", "max", "top", fmt.Sprint(top)), check(readAggregate)}
+	ours = Ask{aggregatePath("metric", MetricName(field), "group_by", "host", "agg", "max", "top", strconv.Itoa(top)), check(readAggregate)}
 	theirs = Ask{s.instant(fmt.Sprintf(`topk(%d,max_over_time(%s[$all]))`, top, MetricName(field))), check(reading{group: "host", name: "max"}.read)}
 	return ours, theirs
 }
