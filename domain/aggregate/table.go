@@ -33,6 +33,7 @@ type Builder struct {
 	known  bool
 	groups map[string]*groupBuilder
 	cells  int
+	slab   []Partial // where the next cells' partials come from
 
 	fold  Fold        // the one in progress
 	alone GroupHandle // of the last fold: without group_by that of all
@@ -44,11 +45,65 @@ type Builder struct {
 }
 
 type groupBuilder struct {
-	key   string
-	tags  []string
-	cells map[metric.Timestamp]*Partial
-	last  *Partial // the cell written last: samples come in time order, so it is mostly the same
-	at    metric.Timestamp
+	key  string
+	tags []string
+	// cells come mostly ascending, series by series, so most are where the one before was or next to it.
+	cells   []builtCell
+	recent  int                      // index of the cell asked for last
+	byStart map[metric.Timestamp]int // index by start; nil while cells are ascending
+}
+
+type builtCell struct {
+	start   metric.Timestamp
+	partial *Partial
+}
+
+// find returns the index of a cell, or -1.
+func (g *groupBuilder) find(start metric.Timestamp) int {
+	for i := g.recent; i < min(g.recent+2, len(g.cells)); i++ {
+		if g.cells[i].start == start {
+			return i
+		}
+	}
+	if g.byStart != nil {
+		if i, ok := g.byStart[start]; ok {
+			return i
+		}
+		return -1
+	}
+	if i, ok := slices.BinarySearchFunc(g.cells, start, byStart); ok {
+		return i
+	}
+	return -1
+}
+
+func byStart(c builtCell, start metric.Timestamp) int { return cmp.Compare(c.start, start) }
+
+// add adds a cell that find did not find.
+func (g *groupBuilder) add(start metric.Timestamp, p *Partial) {
+	n := len(g.cells)
+	if n > 0 && g.byStart == nil && start < g.cells[n-1].start {
+		g.byStart = make(map[metric.Timestamp]int, 2*n)
+		for i, c := range g.cells {
+			g.byStart[c.start] = i
+		}
+	}
+	if g.byStart != nil {
+		g.byStart[start] = n
+	}
+	g.cells = append(g.cells, builtCell{start: start, partial: p})
+}
+
+// slabMax bounds how many partials are allocated at one time.
+const slabMax = 256
+
+// newPartial returns an empty partial that stays where it is.
+func (b *Builder) newPartial() *Partial {
+	if len(b.slab) == cap(b.slab) {
+		b.slab = make([]Partial, 0, min(slabMax, max(1, b.cells)))
+	}
+	b.slab = b.slab[:len(b.slab)+1]
+	return &b.slab[len(b.slab)-1]
 }
 
 // NewBuilder returns an empty builder for the answers to q.
@@ -85,7 +140,7 @@ func (b *Builder) Group(tags []string) (GroupHandle, error) {
 		if len(b.groups) >= GroupsMax {
 			return GroupHandle{}, ErrTooManyGroups.WithDetail("limit", GroupsMax)
 		}
-		g = &groupBuilder{key: key, tags: tags, cells: map[metric.Timestamp]*Partial{}}
+		g = &groupBuilder{key: key, tags: tags}
 		b.groups[key] = g
 	}
 	return GroupHandle{b: b, g: g}, nil
@@ -95,22 +150,20 @@ func (b *Builder) Group(tags []string) (GroupHandle, error) {
 // stays valid for the builder's life. It returns ErrTooManyCells or ErrTooManyWindows over a limit.
 func (h GroupHandle) Cell(start metric.Timestamp) (*Partial, error) {
 	g := h.g
-	if g.last != nil && g.at == start {
-		return g.last, nil
+	if i := g.find(start); i >= 0 {
+		g.recent = i
+		return g.cells[i].partial, nil
 	}
-	p, ok := g.cells[start]
-	if !ok {
-		if len(g.cells) >= WindowsMax {
-			return nil, ErrTooManyWindows.WithDetail("limit", WindowsMax)
-		}
-		if h.b.cells >= CellsMax {
-			return nil, ErrTooManyCells.WithDetail("limit", CellsMax)
-		}
-		h.b.cells++
-		p = &Partial{}
-		g.cells[start] = p
+	if len(g.cells) >= WindowsMax {
+		return nil, ErrTooManyWindows.WithDetail("limit", WindowsMax)
 	}
-	g.last, g.at = p, start
+	if h.b.cells >= CellsMax {
+		return nil, ErrTooManyCells.WithDetail("limit", CellsMax)
+	}
+	h.b.cells++
+	g.recent = len(g.cells)
+	p := h.b.newPartial()
+	g.add(start, p)
 	return p, nil
 }
 
@@ -158,15 +211,17 @@ func (b *Builder) Table() Table {
 	t := Table{SeriesKnown: b.known, Groups: make([]Group, 0, len(b.groups))}
 	for _, g := range b.groups {
 		cells := make([]Cell, 0, len(g.cells))
-		for start, p := range g.cells {
-			if p.count > 0 {
-				cells = append(cells, Cell{Start: start, Partial: *p})
+		for _, c := range g.cells {
+			if c.partial.count > 0 {
+				cells = append(cells, Cell{Start: c.start, Partial: *c.partial})
 			}
 		}
 		if len(cells) == 0 {
 			continue
 		}
-		slices.SortFunc(cells, func(a, b Cell) int { return cmp.Compare(a.Start, b.Start) })
+		if g.byStart != nil {
+			slices.SortFunc(cells, func(a, b Cell) int { return cmp.Compare(a.Start, b.Start) })
+		}
 		t.Groups = append(t.Groups, Group{Tags: g.tags, Cells: cells})
 	}
 	slices.SortFunc(t.Groups, func(a, b Group) int { return slices.Compare(a.Tags, b.Tags) })

@@ -82,7 +82,7 @@ func (r *reading) coldStep(ctx context.Context, portions []portion, overlay bool
 	for i := range portions {
 		blocks[i] = load.blocks(i, portions[i].windows())
 	}
-	return r.scan(ctx, portions, blocks, overlay)
+	return r.scan(ctx, decoded{portions: portions, samples: blocks}, overlay)
 }
 
 // coldSeries reads one long series, window by window.
@@ -94,7 +94,7 @@ func (r *reading) coldSeries(ctx context.Context, p portion, overlay bool) error
 	defer release()
 	windows := p.windows()
 	s := newScanner(r.query, r.builder, overlay)
-	return s.seriesOf(ctx, &p, p.ids[0], len(windows), func(w int) (*warm.Column, error) {
+	return s.seriesOf(ctx, &p, p.ids[0], len(windows), func(w int) (*warm.Column, *warm.Hours, error) {
 		part := p
 		part.spans = nil
 		for _, piece := range p.spans {
@@ -104,11 +104,11 @@ func (r *reading) coldSeries(ctx context.Context, p portion, overlay bool) error
 		}
 		load, err := r.store.loadSamples(ctx, []portion{part})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		cursor := load.blocks(0, windows[w:w+1])[0].Cursor()
 		column, _ := cursor.Find(p.ids[0])
-		return column, nil
+		return column, nil, nil
 	})
 }
 

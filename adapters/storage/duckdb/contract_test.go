@@ -46,9 +46,18 @@ func (n *node) Crash() error {
 	return errors.Join(copied, n.store.Close())
 }
 
+// TestContract runs the suite with a cache that must evict, and when there is time with one that holds all
+// and with none.
 func TestContract(t *testing.T) {
-	contract.Run(t, func(tb testing.TB, o contract.Options) contract.Node {
-		tb.Helper()
-		return newNode(tb, duckdb.Options{SeriesMax: o.SeriesMax, MemoryBytesMax: 256 << 20})
-	})
+	for name, bytes := range map[string]int64{"cache": 0, "tiny cache": 16 << 10, "no cache": -1} {
+		t.Run(name, func(t *testing.T) {
+			if testing.Short() && bytes <= 0 {
+				t.Skip("short")
+			}
+			contract.Run(t, func(tb testing.TB, o contract.Options) contract.Node {
+				tb.Helper()
+				return newNode(tb, duckdb.Options{SeriesMax: o.SeriesMax, MemoryBytesMax: 256 << 20, CacheBytesMax: bytes})
+			})
+		})
+	}
 }

@@ -115,11 +115,24 @@ func (r *reading) addSamples(ctx context.Context, portions []portion, overlay bo
 	}
 	switch {
 	case blocks != nil:
-		return r.scan(ctx, portions, blocks, overlay)
+		var hours [][]*warm.Block[warm.Hours]
+		if !overlay && bucketsHelp(r.query) {
+			if hours, err = r.store.hours(ctx, portions); err != nil {
+				return err
+			}
+		}
+		return r.scan(ctx, decoded{portions: portions, samples: blocks, hours: hours}, overlay)
 	case overlay || r.query.Detail() != 0:
 		return r.scanCold(ctx, portions, overlay)
 	}
 	return r.store.run(ctx, portions, newPlan(r.query, samplesTable, portions, r.builder))
+}
+
+// bucketsHelp reports whether the partial of an hour may tell what its samples add to the answer, see
+// aggregate.Fold.AddBucket.
+func bucketsHelp(q aggregate.Query) bool {
+	return q.Window().Width()%hourMicros == 0 && q.Detail()&^aggregate.DetailNarrow == 0 &&
+		(q.Detail() != 0 || !q.Where().IsZero())
 }
 
 // scanHours adds hours that are in memory: blocks are those of each portion's windows.

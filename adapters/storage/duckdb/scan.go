@@ -10,6 +10,7 @@ import (
 	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/warm"
 	"github.com/raftmetrics/raftmetrics/adapters/storage/memtable"
 	"github.com/raftmetrics/raftmetrics/domain/aggregate"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
 )
 
 const (
@@ -20,15 +21,22 @@ const (
 	stepMax = 2048
 )
 
-// scan adds samples that are in memory: blocks are those of each portion's windows. With overlay what the
-// memtable has of the portions' series comes with them, in order.
-func (r *reading) scan(ctx context.Context, portions []portion, blocks [][]*warm.Block[warm.Column], overlay bool) error {
+// decoded is what is in memory of portions, by portion and window.
+type decoded struct {
+	portions []portion
+	samples  [][]*warm.Block[warm.Column]
+	hours    [][]*warm.Block[warm.Hours] // of the same windows, or nil
+}
+
+// scan adds samples that are in memory. With overlay what the memtable has of the portions' series comes
+// with them, in order.
+func (r *reading) scan(ctx context.Context, in decoded, overlay bool) error {
 	workers := 1
-	if samplesIn(blocks) >= parallelMin {
+	if samplesIn(in.samples) >= parallelMin {
 		workers = min(r.store.options.Threads, runtime.GOMAXPROCS(0))
 	}
 	if workers == 1 {
-		return newScanner(r.query, r.builder, overlay).share(ctx, portions, blocks, 0, 1)
+		return newScanner(r.query, r.builder, overlay).share(ctx, in, 0, 1)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -37,7 +45,7 @@ func (r *reading) scan(ctx context.Context, portions []portion, blocks [][]*warm
 	for w := range workers {
 		builders[w] = aggregate.NewBuilder(r.query)
 		running.Go(func() {
-			failures[w] = newScanner(r.query, builders[w], overlay).share(ctx, portions, blocks, w, workers)
+			failures[w] = newScanner(r.query, builders[w], overlay).share(ctx, in, w, workers)
 			if failures[w] != nil {
 				cancel(failures[w])
 			}
@@ -85,19 +93,22 @@ func newScanner(q aggregate.Query, b *aggregate.Builder, overlay bool) *scanner 
 }
 
 // share adds one of several shares of the series.
-func (s *scanner) share(ctx context.Context, portions []portion, blocks [][]*warm.Block[warm.Column], n, of int) error {
-	for i := range portions {
-		p := &portions[i]
-		cursors := make([]warm.Cursor[warm.Column], len(blocks[i]))
-		for w, b := range blocks[i] {
-			cursors[w] = b.Cursor()
+func (s *scanner) share(ctx context.Context, in decoded, n, of int) error {
+	for i := range in.portions {
+		p := &in.portions[i]
+		columns := cursors(in.samples[i])
+		var hours []warm.Cursor[warm.Hours]
+		if in.hours != nil {
+			hours = cursors(in.hours[i])
 		}
-		columns := make([]*warm.Column, len(cursors))
 		for _, id := range p.ids[len(p.ids)*n/of : len(p.ids)*(n+1)/of] {
-			for w := range cursors {
-				columns[w], _ = cursors[w].Find(id)
-			}
-			if err := s.series(ctx, p, id, columns); err != nil {
+			err := s.seriesOf(ctx, p, id, len(columns), func(w int) (c *warm.Column, h *warm.Hours, err error) {
+				if c, _ = columns[w].Find(id); c != nil && hours != nil {
+					h, _ = hours[w].Find(id)
+				}
+				return c, h, nil
+			})
+			if err != nil {
 				return err
 			}
 		}
@@ -105,17 +116,19 @@ func (s *scanner) share(ctx context.Context, portions []portion, blocks [][]*war
 	return nil
 }
 
-// series adds a series' samples in its columns, one for each of the portion's windows, which may be nil.
-func (s *scanner) series(ctx context.Context, p *portion, id catalogue.SeriesID, columns []*warm.Column) error {
-	if !s.overlay && empty(columns) {
-		return nil
+func cursors[T warm.Content](blocks []*warm.Block[T]) []warm.Cursor[T] {
+	all := make([]warm.Cursor[T], len(blocks))
+	for i, b := range blocks {
+		all[i] = b.Cursor()
 	}
-	return s.seriesOf(ctx, p, id, len(columns), func(w int) (*warm.Column, error) { return columns[w], nil })
+	return all
 }
 
-// seriesOf is series for columns that are made when their turn comes.
+// seriesOf adds a series' samples in the columns that column returns for each of the portion's windows,
+// nil for none, with the series' hours there if they are known.
 func (s *scanner) seriesOf(
-	ctx context.Context, p *portion, id catalogue.SeriesID, windows int, column func(w int) (*warm.Column, error),
+	ctx context.Context, p *portion, id catalogue.SeriesID, windows int,
+	column func(w int) (*warm.Column, *warm.Hours, error),
 ) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -124,29 +137,90 @@ func (s *scanner) seriesOf(
 	if s.overlay {
 		s.recent, s.effects = p.view.Points(id, &s.points)
 	}
-	series, _ := p.view.Series().At(id)
-	fold, err := s.builder.Fold(series)
-	if err != nil {
-		return err
-	}
+	var fold *aggregate.Fold
 	for w := range windows {
-		c, err := column(w)
+		c, hours, err := column(w)
 		if err != nil {
 			return err
 		}
 		if c == nil || c.Len() == 0 {
 			continue
 		}
-		for _, piece := range p.spans {
-			lo := c.From(0, piece.from)
-			if hi := c.From(lo, piece.to+1); lo < hi {
-				if err := s.addPiece(ctx, fold, c, lo, hi); err != nil {
-					return err
-				}
+		if fold == nil {
+			if fold, err = s.fold(p, id); err != nil {
+				return err
 			}
+		}
+		if err := s.window(ctx, fold, p.spans, c, hours); err != nil {
+			return err
+		}
+	}
+	if len(s.recent) == 0 {
+		return nil
+	}
+	if fold == nil {
+		var err error
+		if fold, err = s.fold(p, id); err != nil {
+			return err
 		}
 	}
 	return s.addPoints(fold, s.recent)
+}
+
+func (s *scanner) fold(p *portion, id catalogue.SeriesID) (*aggregate.Fold, error) {
+	series, _ := p.view.Series().At(id)
+	return s.builder.Fold(series)
+}
+
+// window adds what a column has in spans.
+func (s *scanner) window(ctx context.Context, fold *aggregate.Fold, spans []span, c *warm.Column, hours *warm.Hours) error {
+	for _, piece := range spans {
+		lo := c.From(0, piece.from)
+		hi := c.From(lo, piece.to+1)
+		if lo == hi {
+			continue
+		}
+		var err error
+		if hours != nil {
+			err = s.addHours(ctx, fold, piece, c, lo, hi, *hours)
+		} else {
+			err = s.addPiece(ctx, fold, c, lo, hi)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addHours adds samples lo to hi, exclusive, of a column, hour by hour: the samples themselves only
+// where the hour's partial does not tell what they add.
+func (s *scanner) addHours(ctx context.Context, fold *aggregate.Fold, piece span, c *warm.Column, lo, hi int, hours warm.Hours) error {
+	for i := range hours {
+		h := &hours[i]
+		if h.Start+hourMicros <= piece.from {
+			continue
+		}
+		if h.Start > piece.to {
+			break
+		}
+		next := min(hi, c.From(lo, h.Start+hourMicros))
+		if uint64(next-lo) == h.Partial.Count() { //nolint:gosec // The hour lies whole in the piece.
+			enough, err := fold.AddBucket(metric.Timestamp(h.Start), h.Partial)
+			if err != nil {
+				return err
+			}
+			if enough {
+				lo = next
+				continue
+			}
+		}
+		if err := s.addColumn(ctx, fold, c, lo, next); err != nil {
+			return err
+		}
+		lo = next
+	}
+	return nil
 }
 
 // addPiece adds samples lo to hi, exclusive, of a column, and of memory what comes before and between.
@@ -167,15 +241,6 @@ func (s *scanner) addPiece(ctx context.Context, fold *aggregate.Fold, c *warm.Co
 	return s.addBoth(fold, c, lo, hi, recent, effects)
 }
 
-func empty(columns []*warm.Column) bool {
-	for _, c := range columns {
-		if c != nil && c.Len() > 0 {
-			return false
-		}
-	}
-	return true
-}
-
 // upTo returns how many of points, ascending, are not after at.
 func upTo(points []memtable.Point, at int64) int {
 	n := 0
@@ -187,12 +252,23 @@ func upTo(points []memtable.Point, at int64) int {
 
 // addColumn adds samples lo to hi, exclusive, of a column.
 func (s *scanner) addColumn(ctx context.Context, fold *aggregate.Fold, c *warm.Column, lo, hi int) error {
+	window, ordered := s.query.Window(), s.query.Ordered()
 	for lo < hi {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		next := min(lo+stepMax, hi)
-		if err := fold.AddAll(c.Times(lo, next, s.times), c.Values()[lo:next]); err != nil {
+		var err error
+		if ordered {
+			err = fold.AddAll(c.Times(lo, next, s.times), c.Values()[lo:next])
+		} else {
+			at := metric.Timestamp(c.At(lo))
+			if !window.IsZero() {
+				next = min(next, c.From(lo, int64(window.End(window.Start(at)))))
+			}
+			err = fold.AddWithin(at, c.Values()[lo:next])
+		}
+		if err != nil {
 			return err
 		}
 		lo = next
