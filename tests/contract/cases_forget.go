@@ -51,9 +51,6 @@ func runScript(t env, operations func(step func(operation))) {
 	} {
 		t.Run(name, func(sub *testing.T) {
 			s := &script{subject: start(env{T: sub, factory: t.factory}, Options{}, 1)}
-			if !s.forgets() {
-				return
-			}
 			operations(func(o operation) {
 				s.step(o)
 				s.checkAll()
@@ -109,10 +106,8 @@ func (s *script) checkAll() {
 		s.check(aggregate.QuerySpec{Metric: of, GroupBy: []string{"h"}}, samples, 0)
 		s.check(aggregate.QuerySpec{Metric: of, Window: windowOf(s, "1h")}, samples, 0)
 		s.checkLatest(of, metric.Matchers{}, samples, 0)
-		if s.lists() {
-			s.ask(aggregate.QuerySpec{Metric: of, GroupBy: []string{"h"}}, functionsOf(s, "first,last,increase,p50"), samples, 0)
-			s.checkList(metric.ListingSpec{Kind: metric.ListSeries, Metric: of}, samples, 0)
-		}
+		s.ask(aggregate.QuerySpec{Metric: of, GroupBy: []string{"h"}}, functionsOf(s, "first,last,increase,p50"), samples, 0)
+		s.checkList(metric.ListingSpec{Kind: metric.ListSeries, Metric: of}, samples, 0)
 	}
 }
 
@@ -176,9 +171,6 @@ func testDelete(t env) {
 // testDeleteRestart comes back between a deletion and its flush: the log brings the deletion again.
 func testDeleteRestart(t env) {
 	s := start(t, Options{}, 1)
-	if !s.forgets() {
-		return
-	}
 	samples := ramp(t, 0, 500)
 	all := outbound.Deletion{Metric: nameOf(t, "m"), Range: aggregate.Everything()}
 	s.append(0, samples...)
@@ -231,9 +223,6 @@ func testRetain(t env) {
 
 func testListings(t env) {
 	s := start(t, Options{}, 2)
-	if !s.lists() {
-		return
-	}
 	var parts [2][]sample
 	for i, key := range []string{
 		`cpu{host="b",zone="x"}`, `cpu{host="a",zone="y"}`, `cpu{host="c"}`, `cpu`, `mem{host="a"}`, `mem{rack="7"}`, "disk",
@@ -263,19 +252,14 @@ func testListings(t env) {
 	s.cut(0, 1)
 	s.flush(0, 1)
 	check()
-	if s.forgets() {
-		s.delete(0, outbound.Deletion{Metric: nameOf(t, "mem"), Range: aggregate.Everything()}, true)
-		parts[0] = slices.DeleteFunc(parts[0], func(x sample) bool { return x.series.Name() == nameOf(t, "mem") })
-		check()
-	}
+	s.delete(0, outbound.Deletion{Metric: nameOf(t, "mem"), Range: aggregate.Everything()}, true)
+	parts[0] = slices.DeleteFunc(parts[0], func(x sample) bool { return x.series.Name() == nameOf(t, "mem") })
+	check()
 }
 
 // testQuestions asks for what needs more than plain partials, with samples in memory and in files.
 func testQuestions(t env) {
 	s := start(t, Options{}, 1)
-	if !s.lists() {
-		return
-	}
 	samples := ramp(t, 0, 3000)
 	where, err := aggregate.ParseWhere("value>1000")
 	if err != nil {

@@ -21,6 +21,8 @@ type Store interface {
 	outbound.SnapshotInstaller
 	outbound.ShardRemover
 	outbound.SeriesNumberer
+	outbound.SampleRemover
+	outbound.SeriesLister
 }
 
 // Options are what a case asks of the adapter's configuration.

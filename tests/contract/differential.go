@@ -28,21 +28,20 @@ func testDifferential(t env) {
 			}
 		}()
 		actions := map[string]func(*rapid.T){
-			"append":  d.appendSome,
-			"append2": d.appendSome,
-			"cut":     d.cutOne,
-			"flush":   d.flushOne,
-			"restart": d.restart,
-			"query":   d.queryAny,
-			"query2":  d.queryAny,
-			"latest":  d.latestAny,
-		}
-		if d.forgets() {
-			actions["replace2"] = d.replaceSome
-			actions["replace"], actions["delete"], actions["retain"] = d.replaceSome, d.deleteSome, d.retainSome
-		}
-		if d.lists() {
-			actions["ask"], actions["list"] = d.askAny, d.listAny
+			"append":   d.appendSome,
+			"append2":  d.appendSome,
+			"replace":  d.replaceSome,
+			"replace2": d.replaceSome,
+			"delete":   d.deleteSome,
+			"retain":   d.retainSome,
+			"cut":      d.cutOne,
+			"flush":    d.flushOne,
+			"restart":  d.restart,
+			"query":    d.queryAny,
+			"query2":   d.queryAny,
+			"ask":      d.askAny,
+			"latest":   d.latestAny,
+			"list":     d.listAny,
 		}
 		if d.merges() {
 			actions["merge"] = d.mergeOne

@@ -98,8 +98,7 @@ func (s *subject) replace(id shard.ID, samples ...sample) {
 // delete deletes; the metric must have existed as want says.
 func (s *subject) delete(id shard.ID, d outbound.Deletion, want bool) {
 	s.Helper()
-	remover, _ := s.store.(outbound.SampleRemover)
-	existed, err := remover.Delete(s.ctx, id, d)
+	existed, err := s.store.Delete(s.ctx, id, d)
 	if err != nil || existed != want {
 		s.Fatalf("Delete(%d, %v)=%v, %v, want %v", id, d, existed, err, want)
 	}
@@ -107,8 +106,7 @@ func (s *subject) delete(id shard.ID, d outbound.Deletion, want bool) {
 
 func (s *subject) retain(id shard.ID, c metric.Cutoffs) {
 	s.Helper()
-	remover, _ := s.store.(outbound.SampleRemover)
-	if err := remover.Retain(s.ctx, id, c); err != nil {
+	if err := s.store.Retain(s.ctx, id, c); err != nil {
 		s.Fatalf("Retain(%d, %v): %v", id, c, err)
 	}
 }
@@ -135,18 +133,11 @@ func (s *subject) checkList(spec metric.ListingSpec, samples []sample, shards ..
 	if err != nil {
 		s.Fatalf("NewListing: %v", err)
 	}
-	lister, _ := s.store.(outbound.SeriesLister)
-	got, err := lister.ListSeries(s.ctx, shards, l)
+	got, err := s.store.ListSeries(s.ctx, shards, l)
 	if want := list(l, samples); err != nil || !slices.Equal(got, want) {
 		s.Fatalf("ListSeries(%v)=%q, %v, want %q", l, got, err, want)
 	}
 }
-
-// forgets reports whether the store replaces, deletes and retains.
-func (s *subject) forgets() bool { _, ok := s.store.(outbound.SampleRemover); return ok }
-
-// lists reports whether the store lists series and answers the richer questions.
-func (s *subject) lists() bool { _, ok := s.store.(outbound.SeriesLister); return ok }
 
 // merges reports whether the store merges.
 func (s *subject) merges() bool { _, ok := s.store.(outbound.RunMerger); return ok }
