@@ -58,7 +58,8 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "run only this part: single, json, record, cluster, engine, restart or series")
 	flag.StringVar(&o.cpu, "cpuprofile", "", "CPU profiles of the parts record and engine, which then runs its nodes in this process: a file for each load and question, whose names begin so")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A reader of the output that goes away must not leave servers behind either.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE)
 	err := o.check()
 	if err == nil {
 		err = run(ctx, o, os.Stdout)
