@@ -31,7 +31,10 @@ type Fold struct {
 	firstAt, lastAt metric.Timestamp
 	value           float64     // the last
 	some            bool        // there was one
-	grown           Compensated // by how much the series grew, as a counter
+	grown           Compensated // by how much the series grew before cell, as a counter
+	// In the cell: the value that the first step leads from, and the sum of those that falls led from.
+	base   float64
+	resets Compensated
 }
 
 // Fold returns a fold of series, which the query selects. It returns ErrTooManyGroups over the
@@ -80,9 +83,9 @@ func (f *Fold) Add(at metric.Timestamp, value float64) error {
 const runMax = 512
 
 // AddAll is Add for many samples, given as columns of equal length, which it only reads. It is much
-// faster where neighbours share a window and no detail needs order.
+// faster where neighbours share a window.
 func (f *Fold) AddAll(times []int64, values []float64) error {
-	if f.detail&ordered != 0 {
+	if f.detail&ordered != 0 && f.where.op != 0 {
 		for i, at := range times {
 			if err := f.Add(metric.Timestamp(at), values[i]); err != nil {
 				return err
@@ -107,13 +110,31 @@ func (f *Fold) AddAll(times []int64, values []float64) error {
 				}
 			}
 			f.cell.AddAll(passed)
-			if f.detail != 0 {
+			if f.detail&ordered != 0 {
+				f.follow(times[:n], passed)
+			}
+			if f.detail&^ordered != 0 {
 				f.cell.more.addAll(passed)
 			}
 		}
 		times, values = times[n:], values[n:]
 	}
 	return nil
+}
+
+// follow takes the next samples of the series in the cell, in order.
+func (f *Fold) follow(times []int64, values []float64) {
+	f.enterCell(metric.Timestamp(times[0]), values[0])
+	if f.detail&DetailSteps != 0 {
+		before := f.value
+		for _, v := range values {
+			if v < before {
+				f.resets.add(before, 0)
+			}
+			before = v
+		}
+	}
+	f.lastAt, f.value = metric.Timestamp(times[len(times)-1]), values[len(values)-1]
 }
 
 // run returns how many of times lie in [start, end) before the first that does not.
@@ -175,30 +196,38 @@ func (f *Fold) leave() error {
 			x.Ends.Last = last
 		}
 	}
+	if f.detail&DetailSteps != 0 {
+		x.Steps.step(f.base, f.value, f.resets, &f.grown)
+		f.resets = Compensated{}
+	}
 	return f.group.b.hold(x.held() - f.held)
 }
 
 // addDetail adds a sample to the details of the cell.
 func (f *Fold) addDetail(at metric.Timestamp, value float64) {
-	x := f.cell.more
 	if f.detail&ordered != 0 {
-		if f.detail&DetailEnds != 0 && (x.Ends == nil || !f.some || f.lastAt < f.start) {
-			f.begin(x, at, value)
-		}
-		if f.detail&DetailSteps != 0 && f.some {
-			f.grown.add(x.Steps.step(f.value, value))
-		}
-		if !f.some {
-			f.some, f.firstAt = true, at
+		f.enterCell(at, value)
+		if value < f.value {
+			f.resets.add(f.value, 0)
 		}
 		f.lastAt, f.value = at, value
 	}
-	x.add(value)
+	f.cell.more.add(value)
 }
 
-// begin offers the series' first sample in the cell as the cell's first.
-func (f *Fold) begin(x *extra, at metric.Timestamp, value float64) {
-	first := End{At: at, Value: value, Series: f.series.Key()}
+// enterCell takes note of a sample that may be the series' first in the cell.
+func (f *Fold) enterCell(at metric.Timestamp, value float64) {
+	if f.some && f.lastAt >= f.start {
+		return
+	}
+	if !f.some { // no step leads to it
+		f.some, f.firstAt, f.value = true, at, value
+	}
+	f.base = f.value
+	if f.detail&DetailEnds == 0 {
+		return
+	}
+	x, first := f.cell.more, End{At: at, Value: value, Series: f.series.Key()}
 	switch {
 	case x.Ends == nil:
 		x.Ends = &Ends{First: first, Last: first}
@@ -222,14 +251,10 @@ func (x *extra) add(v float64) {
 
 func (x *extra) addAll(values []float64) {
 	if x.Spread != nil {
-		for _, v := range values {
-			x.Spread.add(v)
-		}
+		x.Spread.addAll(values)
 	}
 	if x.Sketch != nil {
-		for _, v := range values {
-			x.Sketch.Add(v)
-		}
+		x.Sketch.addAll(values)
 	}
 	for i := range x.Spans {
 		x.Spans[i].addAll(&x.spans[i], values)

@@ -283,8 +283,7 @@ func (t *target) take(p Partial, rank uint64, span Span, count *SpanCount) {
 	case count.Values == nil: // more came than are kept
 		t.settle(span.Low, span.High, count.Inside)
 	default:
-		slices.Sort(count.Values)
-		t.found, t.value = true, count.Values[rank-count.Below-1]
+		t.found, t.value = true, selectRank(count.Values, int(rank-count.Below))
 	}
 }
 
@@ -315,4 +314,43 @@ func apart(bins []Bin, i int) bool {
 		}
 	}
 	return true
+}
+
+// selectRank returns the rank-th least of values, from 1, whose order it changes: Hoare's selection (CACM 4,
+// 1961) with the median of three as pivot. Where pivots turn out badly it sorts instead.
+func selectRank(values []float64, rank int) float64 {
+	k := rank - 1
+	for tries := 0; len(values) > 12 && tries < 32; tries++ {
+		n := len(values)
+		pivot := median(values[0], values[n/2], values[n-1])
+		i, j := 0, n-1
+		for i <= j {
+			for values[i] < pivot {
+				i++
+			}
+			for values[j] > pivot {
+				j--
+			}
+			if i <= j {
+				values[i], values[j] = values[j], values[i]
+				i++
+				j--
+			}
+		}
+		switch { // [0,j] are at most the pivot, [i,n) at least
+		case k <= j:
+			values = values[:j+1]
+		case k >= i:
+			values = values[i:]
+			k -= i
+		default:
+			return pivot
+		}
+	}
+	slices.Sort(values)
+	return values[k]
+}
+
+func median(a, b, c float64) float64 {
+	return max(min(a, b), min(max(a, b), c))
 }

@@ -72,6 +72,25 @@ func (s *Sketch) add(v float64, n uint64) {
 	}
 }
 
+// addAll is Add for many values, of which neighbours are mostly on one page.
+func (s *Sketch) addAll(values []float64) {
+	var page *sketchPage
+	for _, v := range values {
+		if !(v >= 0x1p-1022) {
+			s.Add(v)
+			page = nil // it may have moved
+			continue
+		}
+		bucket := sketchBucket(v, s.level)
+		if page != nil && page.page == bucket>>sketchPageBits && page.counts[bucket&(sketchPageSize-1)] > 0 {
+			page.counts[bucket&(sketchPageSize-1)]++
+			continue
+		}
+		s.count(&s.positive, bucket, 1)
+		page = pageOf(&s.positive, sketchBucket(v, s.level)>>sketchPageBits)
+	}
+}
+
 // sketchBucket returns the bucket of a positive value.
 func sketchBucket(v float64, level uint) int32 {
 	return int32(math.Float64bits(v) >> (sketchShift + level))

@@ -60,28 +60,52 @@ func (c *SpanCount) add(s *Span, v float64) {
 	}
 }
 
-// addAll is add for many values.
+// addAll is add for many values, with a loop for each of the usual scales.
 func (c *SpanCount) addAll(s *Span, values []float64) {
-	if s.Scale != Linear {
+	switch {
+	case s.Scale == Linear:
+		c.addLinear(s, values)
+	case s.Scale == Values && c.Inside+uint64(len(values)) <= SpanValuesMax:
+		c.keep(s, values)
+	default:
 		for _, v := range values {
 			c.add(s, v)
 		}
-		return
 	}
-	low, high, factor, last := s.Low, s.High, s.Factor, s.Bins-1
+}
+
+func (c *SpanCount) addLinear(s *Span, values []float64) {
+	low, high, factor, bins := s.Low, s.High, s.Factor, c.Bins
 	var below, inside uint64
 	for _, v := range values {
 		if v < low {
 			below++
 			continue
 		}
-		if v <= high {
-			inside++
-			c.Bins[min(int((v-low)*factor), last)].add(v)
+		if v > high {
+			continue
 		}
+		inside++
+		i := min(int((v-low)*factor), len(bins)-1)
+		bins[i].add(v)
 	}
 	c.Below += below
 	c.Inside += inside
+}
+
+// keep keeps the values inside s, for all of which there is room.
+func (c *SpanCount) keep(s *Span, values []float64) {
+	low, high := s.Low, s.High
+	var below uint64
+	for _, v := range values {
+		if v < low {
+			below++
+		} else if v <= high {
+			c.Values = append(c.Values, v)
+		}
+	}
+	c.Below += below
+	c.Inside = uint64(len(c.Values))
 }
 
 func (c *SpanCount) merge(o *SpanCount) {

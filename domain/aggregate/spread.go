@@ -30,6 +30,30 @@ func (s *Spread) add(v float64) {
 	}
 }
 
+// addAll is add for many values. Two sums side by side keep the processor busy.
+func (s *Spread) addAll(values []float64) {
+	var one, two Compensated
+	i := 0
+	for ; i+1 < len(values); i += 2 {
+		a, b := values[i], values[i+1]
+		if !usual(a) || !usual(b) {
+			s.add(a)
+			s.add(b)
+			continue
+		}
+		square, other := a*a, b*b
+		one.add(square, math.FMA(a, a, -square))
+		two.add(other, math.FMA(b, b, -other))
+	}
+	if i < len(values) {
+		s.add(values[i])
+	}
+	s.Usual.add(one.High, one.Low)
+	s.Usual.add(two.High, two.Low)
+}
+
+func usual(v float64) bool { return math.Abs(v) >= spreadLeast && math.Abs(v) <= spreadMost }
+
 func addSquare(s *Compensated, v float64) {
 	square := v * v
 	s.add(square, math.FMA(v, v, -square))

@@ -38,13 +38,13 @@ func (s *Steps) merge(o Steps) {
 	s.Slope.add(o.Slope.High, o.Slope.Low)
 }
 
-// step adds the step from one sample of a series to its next and returns what a counter grew by.
-func (s *Steps) step(from, to float64) (grown, rest float64) {
-	delta, err := twoSum(to, -from)
+// step adds the steps of a series from the value base to the value last, between which counters fell from
+// values that add up to resets. Between falls steps telescope; a fall from a to b counts b, so a more than
+// it is. It adds to grown what the series grew by.
+func (s *Steps) step(base, last float64, resets Compensated, grown *Compensated) {
+	delta, err := twoSum(last, -base)
 	s.Delta.add(delta, err)
-	if delta < 0 {
-		delta, err = to, 0
-	}
-	s.Increase.add(delta, err)
-	return delta, err
+	resets.add(delta, err)
+	s.Increase.add(resets.High, resets.Low)
+	grown.add(resets.High, resets.Low)
 }
