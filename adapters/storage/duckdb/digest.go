@@ -84,12 +84,6 @@ type digester struct {
 	scratch []memtable.Point
 }
 
-// stretch is consecutive series of one metric in the file.
-type stretch struct {
-	metric, first, last int64
-	rows                int64
-}
-
 func (d *digester) run(ctx context.Context) error {
 	if d.replica.stored.Load() && d.pinned.Durable() > 0 {
 		stretches, err := d.stretches(ctx)
@@ -117,19 +111,11 @@ func (d *digester) run(ctx context.Context) error {
 
 // stretches divides the file's series so that each part has few rows, or one series.
 func (d *digester) stretches(ctx context.Context) ([]stretch, error) {
-	var all []stretch
+	var all stretches
 	text := "SELECT metric_id, series_id, count(*) FROM " + samplesOf(d.replica.catalog) +
 		" WHERE gen <= $1 GROUP BY metric_id, series_id ORDER BY metric_id, series_id"
 	err := d.query(ctx, text, []any{int64(d.pinned.Durable())}, func(chunk engine.Chunk) error {
-		metrics, series, counts := chunk.Int64s(0), chunk.Int64s(1), chunk.Int64s(2)
-		for row, metric := range metrics {
-			if n := len(all); n > 0 && all[n-1].metric == metric && all[n-1].rows+counts[row] <= digestRowsMax {
-				all[n-1].last = series[row]
-				all[n-1].rows += counts[row]
-				continue
-			}
-			all = append(all, stretch{metric: metric, first: series[row], last: series[row], rows: counts[row]})
-		}
+		all.add(chunk, digestRowsMax)
 		return nil
 	})
 	return all, err

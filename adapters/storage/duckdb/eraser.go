@@ -17,6 +17,7 @@ type eraser struct {
 	catalog string
 	runs    map[runKey]*run
 	erased  int64 // samples
+	renewed bool  // runs were merged
 }
 
 // runKey names a run: its generation and when its window begins.
@@ -36,7 +37,7 @@ func newEraser(ctx context.Context, c *engine.Conn, catalog string) (*eraser, er
 
 // finish writes what is left of the runs.
 func (e *eraser) finish() error {
-	if e.erased == 0 {
+	if e.erased == 0 && !e.renewed {
 		return nil
 	}
 	if err := e.conn.Exec(e.ctx, "DELETE FROM "+e.catalog+".runs"); err != nil {
@@ -64,6 +65,25 @@ func (e *eraser) take(key runKey, rows int64) error {
 	}
 	r.rows -= rows
 	e.erased += rows
+	return nil
+}
+
+// renew notes that runs have become others.
+func (e *eraser) renew(old, merged []run) error {
+	before, after := int64(0), int64(0)
+	for _, r := range old {
+		key := runKey{r.gen, r.day * dayMicros}
+		before += e.runs[key].rows
+		delete(e.runs, key)
+	}
+	for _, r := range merged {
+		after += r.rows
+		e.runs[runKey{r.gen, r.day * dayMicros}] = &r
+	}
+	e.renewed = true
+	if before != after {
+		return fmt.Errorf("%d rows were merged into %d: %w", before, after, errContent)
+	}
 	return nil
 }
 

@@ -36,7 +36,7 @@ func (s *Store) Flush(ctx context.Context, id shard.ID) (uint64, error) {
 	}
 	for attempt := 1; ; attempt++ {
 		err = s.with(running, forFlushes, func(ctx context.Context, c *engine.Conn) error {
-			return s.writeOrRecover(ctx, c, r, *cut, frozen)
+			return s.recovered(ctx, c, r, r.write(ctx, c, *cut, frozen))
 		}, r)
 		if !errors.Is(err, errReplaced) || attempt == attemptsMax {
 			break
@@ -54,12 +54,9 @@ func (s *Store) Flush(ctx context.Context, id shard.ID) (uint64, error) {
 	return cut.Index, nil
 }
 
-// writeOrRecover is replica.write. Where DuckDB gave up the file it is attached again as it was before:
-// the samples are still in memory, and the next flush writes them.
-func (s *Store) writeOrRecover(
-	ctx context.Context, c *engine.Conn, r *replica, cut outbound.AppliedState, frozen []*memtable.Generation,
-) error {
-	err := r.write(ctx, c, cut, frozen)
+// recovered returns err after a write to the file of r ended with it. Where DuckDB gave up the file it is
+// attached again as it was before: the samples are still in memory, and the next flush writes them.
+func (s *Store) recovered(ctx context.Context, c *engine.Conn, r *replica, err error) error {
 	switch {
 	case isLostWrite(err):
 		err = corrupt(r.id, err)
@@ -93,9 +90,10 @@ func (r *replica) settle(state *outbound.AppliedState) {
 // file says it has is not written again.
 func (r *replica) write(ctx context.Context, c *engine.Conn, cut outbound.AppliedState, frozen []*memtable.Generation) error {
 	var runs []run
+	var record stateRecord
 	erased := false
-	err := c.TransactAround(ctx, func() error {
-		record, err := readState(ctx, c, r.catalog)
+	err := c.TransactAround(ctx, func() (err error) {
+		record, err = readState(ctx, c, r.catalog)
 		if err != nil {
 			return err
 		}
@@ -122,11 +120,18 @@ func (r *replica) write(ctx context.Context, c *engine.Conn, cut outbound.Applie
 		return fmt.Errorf("write: %w", err)
 	}
 	r.stored.Store(true)
+	r.noteRetention(record)
 	// Like the commit it is not interrupted: a checkpoint that fails takes the file away from readers.
 	if err := checkpoint(context.WithoutCancel(ctx), c, r.catalog); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
 	return r.publish(nil, runs) // Before the view that needs them can be taken.
+}
+
+// noteRetention remembers the cut-offs that the file has.
+func (r *replica) noteRetention(record stateRecord) {
+	retention := string(record.retention)
+	r.retention.Store(&retention)
 }
 
 // publish replaces the list of runs unless the commit that made them failed.

@@ -209,6 +209,7 @@ func (s *Store) load(ctx context.Context, c *engine.Conn, r *replica, file strin
 		return none, err
 	}
 	r.table.RestoreRetention(retention)
+	r.noteRetention(state)
 	if err := loadNewest(ctx, c, r); err != nil {
 		return none, err
 	}

@@ -22,10 +22,18 @@ type rollupWriter struct {
 	appender   *engine.Appender
 	width      int64 // of a bucket
 	generation int64
+	open       openBucket
 
 	rows                                                    int
 	metricID, seriesID, bucket, count, firstAt, lastAt, gen []int64
 	sum, comp, least, greatest, first, last                 []float64
+}
+
+// openBucket is the bucket whose samples are coming.
+type openBucket struct {
+	metricID, seriesID, bucket int64
+	partial                    aggregate.Partial
+	first, last                memtable.Point
 }
 
 func newRollupWriter(ctx context.Context, c *engine.Conn, catalog, table string, width, generation int64) (*rollupWriter, error) {
@@ -54,29 +62,50 @@ func (w *rollupWriter) flush() error {
 
 func (w *rollupWriter) close(keep bool) error { return w.appender.Close(w.ctx, keep) }
 
-// add takes the samples of one series and run, which are sorted; those of one bucket in one call.
+// add takes further samples of the run, sorted by metric, series, time and place in the log.
 func (w *rollupWriter) add(metricID, seriesID int64, points []memtable.Point) error {
 	for len(points) > 0 {
-		bucket := floorTo(points[0].At, w.width)
-		var p aggregate.Partial
-		n := 0
-		for ; n < len(points) && points[n].At < bucket+w.width; n++ {
-			p.Add(points[n].Value)
-		}
-		parts, row := p.Parts(), w.rows
-		w.metricID[row], w.seriesID[row], w.bucket[row], w.count[row] = metricID, seriesID, bucket, int64(n)
-		w.sum[row], w.comp[row], w.least[row], w.greatest[row] = parts.Sum, parts.Compensation, parts.Min, parts.Max
-		w.firstAt[row], w.first[row] = points[0].At, points[0].Value
-		w.lastAt[row], w.last[row] = points[n-1].At, points[n-1].Value
-		w.gen[row] = w.generation
-		if w.rows++; w.rows == len(w.gen) {
-			if err := w.flush(); err != nil {
+		if bucket := floorTo(points[0].At, w.width); w.open.seriesID != seriesID || w.open.bucket != bucket || w.open.partial.Count() == 0 {
+			if err := w.end(); err != nil {
 				return err
 			}
+			w.open = openBucket{metricID: metricID, seriesID: seriesID, bucket: bucket, first: points[0]}
 		}
+		end := w.open.bucket + w.width
+		n := 0
+		for ; n < len(points) && points[n].At < end; n++ {
+			w.open.partial.Add(points[n].Value)
+		}
+		w.open.last = points[n-1]
 		points = points[n:]
 	}
 	return nil
+}
+
+// end writes the row of the bucket under way.
+func (w *rollupWriter) end() error {
+	o := &w.open
+	if o.partial.Count() == 0 {
+		return nil
+	}
+	parts, row := o.partial.Parts(), w.rows
+	w.metricID[row], w.seriesID[row], w.bucket[row], w.count[row] = o.metricID, o.seriesID, o.bucket, int64(parts.Count)
+	w.sum[row], w.comp[row], w.least[row], w.greatest[row] = parts.Sum, parts.Compensation, parts.Min, parts.Max
+	w.firstAt[row], w.first[row], w.lastAt[row], w.last[row] = o.first.At, o.first.Value, o.last.At, o.last.Value
+	w.gen[row] = w.generation
+	w.open = openBucket{}
+	if w.rows++; w.rows == len(w.gen) {
+		return w.flush()
+	}
+	return nil
+}
+
+// finish writes what is left over.
+func (w *rollupWriter) finish() error {
+	if err := w.end(); err != nil {
+		return err
+	}
+	return w.flush()
 }
 
 // rollupOf selects the rollup of the samples that pass where, in the order of rollupColumns: $1 is lift of

@@ -68,8 +68,8 @@ func (w *runWriter) end() {
 	w.current = run{}
 }
 
-// add takes samples of a series inside the run's window, sorted by time, ties in the order of the log;
-// at least one, and all that the run has of the series' bucket. Series come by metric and number.
+// add takes further samples inside the run's window, at least one: they come by metric, series, time and
+// place in the log.
 func (w *runWriter) add(metricID, seriesID int64, points []memtable.Point) error {
 	first, last := points[0].At, points[len(points)-1].At
 	if w.current.rows == 0 {
@@ -140,9 +140,9 @@ func divisor(a, b int64) int64 {
 // finish appends what is left over and returns the runs.
 func (w *runWriter) finish() ([]run, error) {
 	w.end()
-	err := errors.Join(w.flush(), w.hours.flush())
+	err := errors.Join(w.flush(), w.hours.finish())
 	if w.minutes != nil {
-		err = errors.Join(err, w.minutes.flush())
+		err = errors.Join(err, w.minutes.finish())
 	}
 	return w.ended, err
 }

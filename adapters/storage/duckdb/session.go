@@ -23,6 +23,7 @@ type session struct {
 	instance *engine.Instance
 	queries  *pool
 	flushes  *pool
+	merges   *pool
 	ended    context.Context //nolint:containedctx // ends before the session, so that its statements stop
 	end      context.CancelCauseFunc
 }
@@ -41,7 +42,7 @@ func newSession(o Options) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start duckdb: %w", err)
 	}
-	e := &session{instance: instance, queries: newPool(instance, o.QueriesMax), flushes: newPool(instance, flushesMax)}
+	e := &session{instance: instance, queries: newPool(instance, o.QueriesMax), flushes: newPool(instance, flushesMax), merges: newPool(instance, 1)}
 	e.ended, e.end = context.WithCancelCause(context.Background())
 	return e, nil
 }
@@ -51,11 +52,13 @@ func (e *session) close() {
 	e.end(errReplaced)
 	e.queries.close()
 	e.flushes.close()
+	e.merges.close()
 	e.instance.Close()
 }
 
 func forQueries(e *session) *pool { return e.queries }
 func forFlushes(e *session) *pool { return e.flushes }
+func forMerges(e *session) *pool  { return e.merges }
 
 // run lends a connection. It returns DuckDB's error and the same with its kind.
 func (e *session) run(ctx context.Context, p *pool, use func(context.Context, *engine.Conn) error) (raw, err error) {

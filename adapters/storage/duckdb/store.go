@@ -23,6 +23,7 @@ var (
 	_ outbound.ShardOpener    = (*Store)(nil)
 	_ outbound.SampleAppender = (*Store)(nil)
 	_ outbound.SampleRemover  = (*Store)(nil)
+	_ outbound.RunMerger      = (*Store)(nil)
 	_ outbound.StateCutter    = (*Store)(nil)
 	_ outbound.StateFlusher   = (*Store)(nil)
 	_ outbound.PartialReader  = (*Store)(nil)
@@ -144,9 +145,10 @@ type replica struct {
 	generation uint64 // of the file
 	catalog    string // name of the attached file in SQL
 	table      *memtable.Table
-	stored     atomic.Bool           // the file may hold samples
-	runs       atomic.Pointer[[]run] // see runList; never changed in place, set by opening, flushes and merges
-	rewrites   rewrites              // tells readers that rows were taken away
+	stored     atomic.Bool            // the file may hold samples
+	retention  atomic.Pointer[string] // the cut-offs in the file, encoded
+	runs       atomic.Pointer[[]run]  // see runList; never changed in place, set by opening, flushes and merges
+	rewrites   rewrites               // tells readers that rows were taken away
 	extents    atomic.Pointer[extent]
 	owner      atomic.Uint64 // the replica's number in the cache, 0 until it needs one
 
@@ -167,8 +169,9 @@ type replica struct {
 		sync.Mutex
 		memtable.Usage
 	}
-	flush   sync.Mutex // held during a flush and while the replica is replaced; taken first
-	retired bool       // the shard was closed or replaced; guarded by flush
+	flush   sync.Mutex              // held during a flush or merge and while the replica is replaced; taken first
+	retired bool                    // the shard was closed or replaced; guarded by flush
+	expired atomic.Pointer[[]int64] // by metric: the cut-off up to which windows were dropped; set under flush
 	mu      struct {
 		sync.Mutex
 		cut     *outbound.AppliedState // the newest state that is cut and not durable, or nil

@@ -1,0 +1,187 @@
+package duckdb_test
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb"
+	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
+	"github.com/raftmetrics/raftmetrics/domain/aggregate"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
+	"github.com/raftmetrics/raftmetrics/domain/shard"
+	"github.com/raftmetrics/raftmetrics/ports/outbound"
+)
+
+// mergeFully merges until there is nothing left to do, and returns the steps.
+func mergeFully(t *testing.T, s *duckdb.Store, all bool) (steps int) {
+	t.Helper()
+	for more := true; more; steps++ {
+		var err error
+		if more, err = s.Merge(t.Context(), 0, all); err != nil {
+			t.Fatal(err)
+		}
+		if steps > 1000 {
+			t.Fatal("merging does not come to an end")
+		}
+	}
+	return steps
+}
+
+// runsOf returns how many runs and how many samples the file of shard 0 has.
+func runsOf(t *testing.T, s *duckdb.Store) (runs, rows int64) {
+	t.Helper()
+	err := s.Ask(t.Context(), 0, "SELECT count(*), coalesce(sum(rows), 0)::BIGINT FROM file.runs", func(c engine.Chunk) error {
+		runs, rows = c.Int64s(0)[0], c.Int64s(1)[0]
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return runs, rows
+}
+
+// TestMergeKeepsContent flushes, replaces, deletes and merges at random and compares digests with the
+// adapter that keeps everything in memory, and rollups with the samples.
+func TestMergeKeepsContent(t *testing.T) {
+	t.Logf("-digest-seed=%d", *digestSeed)
+	r := rand.New(rand.NewPCG(*digestSeed, 1))
+	p := newPair(t)
+	for range 60 {
+		c := randomColumns(r, 1+r.IntN(300))
+		spread := []int64{1, 60_000_000, hour, 30 * hour}[r.IntN(4)]
+		for i := range c.Timestamps {
+			c.Timestamps[i] *= spread
+		}
+		c.Replace = r.IntN(3) == 0
+		p.append(c)
+		switch r.IntN(8) {
+		case 0, 1, 2:
+			p.flush()
+		case 3:
+			p.delete(t, r)
+		case 4:
+			mergeFully(t, p.duck, true)
+		case 5:
+			mergeFully(t, p.duck, false)
+		}
+		if a, b := p.pin(p.duck)(), p.pin(p.memory)(); !bytes.Equal(a, b) {
+			t.Fatalf("digest %x, in memory %x", a, b)
+		}
+		checkRollups(t, p.duck, 0)
+	}
+	p.flush()
+	mergeFully(t, p.duck, true)
+	if a, b := p.pin(p.duck)(), p.pin(p.memory)(); !bytes.Equal(a, b) {
+		t.Fatalf("digest %x, in memory %x", a, b)
+	}
+	checkRollups(t, p.duck, 0)
+}
+
+// delete forgets a random range of one metric.
+func (p *pair) delete(t *testing.T, r *rand.Rand) {
+	t.Helper()
+	name, err := metric.NewName(fmt.Sprintf("m%d", r.IntN(3)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	scale := []int64{1, 60_000_000, hour}[r.IntN(3)]
+	from := metric.Timestamp((r.Int64N(50) - 25) * scale)
+	to := from + metric.Timestamp(r.Int64N(20)*scale)
+	span, err := aggregate.NewRange(&from, &to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := outbound.Deletion{Metric: name, Range: span}
+	a, err := p.duck.Delete(t.Context(), 0, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := p.memory.Delete(t.Context(), 0, d)
+	if err != nil || a != b {
+		t.Fatalf("existed: %v, in memory %v, %v", a, b, err)
+	}
+}
+
+// TestMergesAreTiered flushes many runs of one size: each row is merged a few times, and few runs are left.
+func TestMergesAreTiered(t *testing.T) {
+	s := start(t, newNode(t, duckdb.Options{}))
+	open(t, s, 0)
+	const flushes, samples = 40, 500
+	merges := 0
+	for index := uint64(1); index <= flushes; index++ {
+		fill(t, s, 0, 5, samples, index)
+		for s.WantsMerge(0) {
+			if _, err := s.Merge(t.Context(), 0, false); err != nil {
+				t.Fatal(err)
+			}
+			merges++
+		}
+		if runs, rows := runsOf(t, s); runs > 10 || rows != int64(index*samples) {
+			t.Fatalf("after flush %d: %d runs with %d samples", index, runs, rows)
+		}
+	}
+	if merges < 3 || merges > flushes/2 {
+		t.Errorf("%d merges of %d flushes", merges, flushes)
+	}
+	mergeFully(t, s, true)
+	if runs, rows := runsOf(t, s); runs != 1 || rows != flushes*samples {
+		t.Errorf("after merging all: %d runs with %d samples", runs, rows)
+	}
+	checkRollups(t, s, 0)
+}
+
+// TestRetentionDropsWindows moves cut-offs: rows of whole windows go, of those metrics alone.
+func TestRetentionDropsWindows(t *testing.T) {
+	n := newNode(t, duckdb.Options{})
+	s := start(t, n)
+	open(t, s, 0)
+	var c outbound.Columns
+	c.Keys = []string{"kept", "dropped"}
+	for i := range 10 * 24 {
+		for series := range uint32(2) {
+			c.Series, c.Timestamps, c.Values = append(c.Series, series), append(c.Timestamps, int64(i)*hour), append(c.Values, 1)
+		}
+	}
+	if err := s.Append(t.Context(), 0, c); err != nil {
+		t.Fatal(err)
+	}
+	s.Cut(0, outbound.AppliedState{Index: 1, Term: 1})
+	if _, err := s.Flush(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	index := uint64(1)
+	for _, step := range []struct{ days, rows int64 }{{4, 240 + 6*24}, {2, 240 + 6*24}, {20, 240}} {
+		if err := s.Retain(t.Context(), 0, metric.Cutoffs{Default: metric.TimestampMin, Rules: []metric.CutoffRule{
+			{Pattern: "drop*", Before: metric.Timestamp(step.days*day + hour)},
+		}}); err != nil {
+			t.Fatal(err)
+		}
+		if mergeFully(t, s, false); step.days == 4 {
+			if _, rows := runsOf(t, s); rows != 480 {
+				t.Errorf("%d rows are left, though the cut-off is not durable", rows)
+			}
+		}
+		index++
+		s.Cut(0, outbound.AppliedState{Index: index, Term: 1})
+		if _, err := s.Flush(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+		mergeFully(t, s, false)
+		if _, rows := runsOf(t, s); rows != step.rows {
+			t.Errorf("behind day %d: %d rows, want %d", step.days, rows, step.rows)
+		}
+		checkRollups(t, s, 0)
+	}
+	stop(t, n)
+	s = start(t, n)
+	open(t, s, 0)
+	name, err := metric.NewName("dropped")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, found, err := s.Latest(t.Context(), []shard.ID{0}, name, metric.Matchers{}); found || err != nil {
+		t.Errorf("what was dropped came back: %v", err)
+	}
+}

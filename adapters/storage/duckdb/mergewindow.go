@@ -1,0 +1,167 @@
+package duckdb
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
+	"github.com/raftmetrics/raftmetrics/adapters/storage/memtable"
+)
+
+// stretchRowsMax bounds the rows that a merge holds at once, 40 bytes each, unless one series and hour has
+// more.
+const stretchRowsMax = 1 << 19
+
+// merge makes one run of runs, which are of one window and consecutive in the log, in the transaction of
+// e. Rows of the file up to lastPlace were there before the transaction. The new run carries the greatest of
+// the generations, so that the order of the log stays; its rollups are made anew from its samples.
+func (e *eraser) merge(runs []run, lastPlace int64) error {
+	newest := runs[len(runs)-1]
+	m := merger{eraser: e, since: newest.day * dayMicros, until: (newest.day+newest.days)*dayMicros - 1}
+	dense, rows := int64(0), int64(0)
+	for _, r := range runs {
+		m.gens = append(m.gens, r.gen)
+		rows += r.rows
+		if r.minutes {
+			dense += r.rows
+		}
+	}
+	for _, r := range rollups {
+		if err := e.exec("DELETE FROM "+e.catalog+"."+r.table+" WHERE gen IN (SELECT unnest($1::BIGINT[])) AND bucket >= $2 AND bucket <= $3",
+			m.gens, m.since, m.until); err != nil {
+			return err
+		}
+	}
+	w, err := newRunWriter(e.ctx, e.conn, e.catalog, newest.gen, 2*dense > rows)
+	if err != nil {
+		return err
+	}
+	w.begin(newest.day, newest.days)
+	err = m.copy(w)
+	var merged []run
+	if err == nil {
+		merged, err = w.finish()
+	}
+	if closed := w.close(err == nil); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return err
+	}
+	if err := e.exec("DELETE FROM "+e.catalog+".points WHERE "+mergerWhere+" AND rowid <= $4", m.gens, m.since, m.until, lastPlace); err != nil {
+		return err
+	}
+	return e.renew(runs, merged)
+}
+
+// mergerWhere picks the rows of the runs that are merged.
+const mergerWhere = "gen IN (SELECT unnest($1::BIGINT[])) AND since = $2 AND until = $3"
+
+// merger copies the rows of runs of one window, in order, series by series.
+type merger struct {
+	*eraser
+	gens         []int64
+	since, until int64
+
+	series map[int64]int // index into rows
+	rows   [][]logRow
+	points []memtable.Point
+}
+
+// logRow is a row with its place in the log.
+type logRow struct {
+	memtable.Point
+	gen, place int64
+}
+
+func (m *merger) copy(w *runWriter) error {
+	stretches, err := m.stretches()
+	if err != nil {
+		return err
+	}
+	for _, s := range stretches {
+		if err := m.copyStretch(w, s, m.since, m.until); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stretches divides the series so that each part has few rows, or one series.
+func (m *merger) stretches() ([]stretch, error) {
+	var all stretches
+	err := m.conn.Query(m.ctx, "SELECT metric_id, series_id, count(*) FROM "+m.catalog+".points WHERE "+mergerWhere+
+		" GROUP BY metric_id, series_id ORDER BY metric_id, series_id", []any{m.gens, m.since, m.until}, func(chunk engine.Chunk) error {
+		all.add(chunk, stretchRowsMax)
+		return nil
+	})
+	return all, err
+}
+
+// copyStretch copies the samples of a stretch between two times, both included, in parts where they are
+// many. A part ends with an hour, and an hour is not divided.
+func (m *merger) copyStretch(w *runWriter, s stretch, from, to int64) error {
+	if middle := floorTo(from+(to-from)/2, hourMicros); s.rows > stretchRowsMax && middle > from {
+		// How many rows a half has is not asked for: halving ends with hours.
+		half := s
+		half.rows = s.rows / 2
+		if err := m.copyStretch(w, half, from, middle-1); err != nil {
+			return err
+		}
+		return m.copyStretch(w, half, middle, to)
+	}
+	m.series, m.rows = map[int64]int{}, m.rows[:0]
+	text := "SELECT series_id, ts, value, gen, place FROM " + samplesOf(m.catalog) + " WHERE " + mergerWhere +
+		" AND metric_id = $4 AND series_id >= $5 AND series_id <= $6"
+	args := []any{m.gens, m.since, m.until, s.metric, s.first, s.last}
+	if from > m.since || to < m.until {
+		text += " AND ts >= $7 AND ts <= $8"
+		args = append(args, from, to)
+	}
+	if err := m.conn.Query(m.ctx, text, args, m.gather); err != nil {
+		return err
+	}
+	for id := s.first; id <= s.last; id++ {
+		if at, some := m.series[id]; some {
+			if err := w.add(s.metric, id, m.ordered(m.rows[at])); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// gather sorts rows by series. A run's rows come in its order, so that little is left to sort.
+func (m *merger) gather(chunk engine.Chunk) error {
+	ids, times, values, gens, places := chunk.Int64s(0), chunk.Int64s(1), chunk.Float64s(2), chunk.Int64s(3), chunk.Int64s(4)
+	last, at := int64(-1), 0
+	for row, id := range ids {
+		if id != last {
+			known := false
+			if at, known = m.series[id]; !known {
+				at = len(m.rows)
+				m.series[id] = at
+				m.rows = slices.Grow(m.rows, 1)[:at+1]
+				m.rows[at] = m.rows[at][:0]
+			}
+			last = id
+		}
+		m.rows[at] = append(m.rows[at], logRow{memtable.Point{At: times[row], Value: values[row]}, gens[row], places[row]})
+	}
+	return nil
+}
+
+// ordered returns rows by time, ties in the order of the log.
+func (m *merger) ordered(rows []logRow) []memtable.Point {
+	order := func(a, b logRow) int {
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.gen, b.gen), cmp.Compare(a.place, b.place))
+	}
+	if !slices.IsSortedFunc(rows, order) {
+		slices.SortFunc(rows, order)
+	}
+	m.points = m.points[:0]
+	for _, r := range rows {
+		m.points = append(m.points, r.Point)
+	}
+	return m.points
+}
