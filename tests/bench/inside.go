@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/pprof"
 	"strconv"
 	"strings"
@@ -146,4 +147,18 @@ func (o options) profiled(part string, run func() error) (err error) {
 	}
 	defer pprof.StopCPUProfile()
 	return run()
+}
+
+// heap keeps what the memory of this process holds, with the part's name behind o.cpu.
+func (o options) heap(part string) (err error) {
+	if o.cpu == "" {
+		return nil
+	}
+	f, err := os.Create(o.cpu + "." + part + ".heap")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	runtime.GC()
+	return pprof.WriteHeapProfile(f)
 }

@@ -56,7 +56,7 @@ func main() {
 	flag.StringVar(&o.systems, "systems", "", "systems of the part engine, of one,peer,three; empty: all there are")
 	flag.StringVar(&o.ask, "ask", "", "questions of the part engine, such as Q1,Q5, or none; empty: all")
 	flag.StringVar(&o.only, "only", "", "run only this part: single, json, record, cluster, engine, restart or series")
-	flag.StringVar(&o.cpu, "cpuprofile", "", "CPU profiles of the parts record and engine, which then runs its nodes in this process: a file for each load and question, whose names begin so")
+	flag.StringVar(&o.cpu, "cpuprofile", "", "profiles of the parts record, engine and series, whose nodes then run in this process: a file for each load and question, and the heap of a million series, whose names begin so")
 	flag.Parse()
 	// A reader of the output that goes away must not leave servers behind either.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE)
