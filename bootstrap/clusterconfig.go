@@ -80,6 +80,14 @@ func (c Config) adoptionSecret() []byte {
 	return []byte(c.AuthToken)
 }
 
+// warnOfRetention tells of a RETENTION that is not what the cluster keeps: the cluster's holds.
+func (n *Node) warnOfRetention(state *cluster.State) {
+	if kept := state.Retention(); n.config.explicit["RETENTION"] && !n.config.retention.Equal(kept) {
+		n.logger.Warn().Stringer("given", n.config.retention).Stringer("cluster", kept).
+			Msg("RETENTION is not what this cluster keeps, which holds; change it with PUT /cluster/retention")
+	}
+}
+
 // matches refuses to start with other numbers than the cluster was founded with. What was not given is
 // taken from the cluster.
 func (c Config) matches(m datadir.Membership) error {

@@ -17,6 +17,7 @@ import (
 	"github.com/raftmetrics/raftmetrics/adapters/system"
 	"github.com/raftmetrics/raftmetrics/domain/cluster"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 )
 
@@ -55,6 +56,7 @@ type Config struct {
 	MetricSpread      int           `env:"METRIC_SPREAD" envDefault:"8" expect:"a number from 1 to 4096" help:"most shards that one metric uses; chosen at the first start, never changed"`
 	ReplicationFactor int           `env:"REPLICATION_FACTOR" envDefault:"3" expect:"a number from 1 to 7" help:"copies of each shard, where there are that many nodes; chosen when the cluster is founded"`
 	RepairAfter       time.Duration `env:"REPAIR_AFTER" envDefault:"5m" expect:"a duration of at least 10s, such as 5m" help:"how long a node may be silent before its copies are made anew on others"`
+	Retention         string        `env:"RETENTION" expect:"a whole number of hours, days or weeks such as 30d, or 0; with rules for metrics behind it such as 30d,debug_*=7d" help:"how long samples are kept, such as 30d, or 30d,debug_*=7d where the first rule that matches a metric decides; chosen when the cluster is founded, changed by PUT /cluster/retention; default: everything is kept"`
 	Storage           string        `env:"STORAGE" envDefault:"duckdb" expect:"duckdb or memory" help:"where samples are kept: duckdb (durable) or memory (gone when the process ends, DATA_DIR unused)"`
 	DuckDBMemory      byteSize      `env:"DUCKDB_MEMORY_LIMIT" expect:"a size of at least 64MiB, such as 512MiB or 2GiB" help:"most memory DuckDB may use; default: a quarter of the machine's or container's, at most 4GiB"`
 	MemtableMemory    byteSize      `env:"MEMTABLE_MEMORY_LIMIT" envDefault:"256MiB" expect:"a size of at least 1MiB, such as 256MiB" help:"most memory of recent samples not yet flushed; over it writes wait, then are refused with 429"`
@@ -62,6 +64,7 @@ type Config struct {
 	LogLevel          string        `env:"LOG_LEVEL" envDefault:"info" expect:"debug, info, warn or error" help:"least severe lines to log: debug, info, warn or error"`
 	LogFormat         string        `env:"LOG_FORMAT" envDefault:"json" expect:"json or text" help:"form of log lines on standard error: json or text"`
 
+	retention   metric.RetentionPolicy
 	development bool            // no token was configured
 	explicit    map[string]bool // options that were given, not left to their default
 }
@@ -186,6 +189,10 @@ func complete(c *Config) error {
 	}
 	if c.MetricSpread < 1 || c.MetricSpread > shard.CountMax {
 		return wrong("MetricSpread", strconv.Itoa(c.MetricSpread))
+	}
+	var err error
+	if c.retention, err = metric.ParseRetentionPolicy("RETENTION", c.Retention); err != nil {
+		return wrong("Retention", strconv.Quote(c.Retention))
 	}
 	if c.Storage != storageDuckDB && c.Storage != storageMemory {
 		return wrong("Storage", strconv.Quote(c.Storage))

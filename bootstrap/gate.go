@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 
+	"github.com/raftmetrics/raftmetrics/adapters/telemetry"
 	"github.com/raftmetrics/raftmetrics/domain/aggregate"
 	"github.com/raftmetrics/raftmetrics/domain/cluster"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
@@ -20,6 +21,7 @@ type gate struct{ member atomic.Pointer[member] }
 
 var (
 	_ inbound.Recorder        = (*gate)(nil)
+	_ inbound.Deleter         = (*gate)(nil)
 	_ inbound.LatestReader    = (*gate)(nil)
 	_ inbound.Aggregator      = (*gate)(nil)
 	_ inbound.SeriesLister    = (*gate)(nil)
@@ -37,6 +39,19 @@ func (g *gate) Record(ctx context.Context, req inbound.RecordRequest) (inbound.R
 		return inbound.RecordReply{}, errStarting
 	}
 	return m.recorder.Record(ctx, req)
+}
+
+// Delete implements inbound.Deleter.
+func (g *gate) Delete(ctx context.Context, req inbound.DeleteRequest) error {
+	m := g.member.Load()
+	if m == nil {
+		return errStarting
+	}
+	err := m.writer.Delete(ctx, req)
+	if err == nil {
+		m.node.metrics.Counter(telemetry.Deletions).Inc()
+	}
+	return err
 }
 
 // Latest implements inbound.LatestReader.
@@ -82,6 +97,15 @@ func (g *gate) memtableBytes() float64 {
 		return 0
 	}
 	return float64(m.place.storage.MemtableBytes())
+}
+
+// cutoffAge is a gauge of how old samples may be.
+func (g *gate) cutoffAge() float64 {
+	m := g.member.Load()
+	if m == nil {
+		return 0
+	}
+	return m.recorder.CutoffAge()
 }
 
 // Overview implements inbound.ClusterObserver.

@@ -33,6 +33,9 @@ func (n *Node) foundAlone() error {
 
 // found stores a cluster that this node founds, with a new key.
 func (n *Node) found(state *cluster.State) error {
+	if err := state.SetRetention(n.config.retention); err != nil {
+		return err
+	}
 	encoded, err := appcluster.EncodeState(state)
 	if err != nil {
 		return err

@@ -29,6 +29,7 @@ func (c Config) MarshalZerologObject(e *zerolog.Event) {
 		Str("data_dir", c.DataDir).
 		Int("shards", c.Shards).
 		Int("metric_spread", c.MetricSpread).
+		Stringer("retention", c.retention).
 		Str("storage", c.Storage).
 		Stringer("duckdb_memory_limit", c.DuckDBMemory).
 		Stringer("memtable_memory_limit", c.MemtableMemory).

@@ -12,6 +12,7 @@ import (
 	"github.com/raftmetrics/raftmetrics/adapters/replication/multiraft"
 	"github.com/raftmetrics/raftmetrics/adapters/replication/transport"
 	"github.com/raftmetrics/raftmetrics/adapters/system"
+	"github.com/raftmetrics/raftmetrics/adapters/telemetry"
 	"github.com/raftmetrics/raftmetrics/adapters/workerrpc"
 	"github.com/raftmetrics/raftmetrics/adapters/workerrpc/link"
 	"github.com/raftmetrics/raftmetrics/application/apply"
@@ -19,11 +20,11 @@ import (
 	"github.com/raftmetrics/raftmetrics/application/ingest"
 	"github.com/raftmetrics/raftmetrics/application/maintain"
 	"github.com/raftmetrics/raftmetrics/application/query"
+	"github.com/raftmetrics/raftmetrics/application/retain"
 	"github.com/raftmetrics/raftmetrics/application/route"
 	"github.com/raftmetrics/raftmetrics/domain/cluster"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 	"github.com/raftmetrics/raftmetrics/ports/inbound"
-	"github.com/raftmetrics/raftmetrics/ports/outbound"
 )
 
 // member is what a node runs once it belongs to a cluster.
@@ -43,7 +44,9 @@ type member struct {
 	maintainer  *maintain.Maintainer
 	replayed    uint64 // entries that the logs had beyond the durable states
 	proposer    *route.Proposer
-	recorder    inbound.Recorder
+	writer      *ingest.Recorder
+	recorder    *retain.Recorder
+	keeper      *retain.Keeper
 	queries     *query.Service
 
 	host      *appcluster.Host
@@ -77,6 +80,7 @@ func newMember(ctx context.Context, n *Node, membership datadir.Membership) (_ *
 	if err := m.replicate(); err != nil {
 		return nil, err
 	}
+	n.warnOfRetention(state)
 	m.wireUseCases(state.Blueprint().Shards)
 	m.wireCluster()
 	m.wireAdministration()
@@ -125,9 +129,8 @@ func newestState(h home, m datadir.Membership) (*cluster.State, error) {
 // replicate builds replication and what carries its messages.
 func (m *member) replicate() (err error) {
 	n := m.node
-	remover, _ := any(m.place.storage).(outbound.SampleRemover)
 	m.machine = apply.New(apply.Options{
-		Appender: m.place.storage, Remover: remover, Cutter: m.place.storage, Pinner: m.place.storage,
+		Appender: m.place.storage, Remover: m.place.storage, Cutter: m.place.storage, Pinner: m.place.storage,
 	})
 	m.peers = workerrpc.NewPeers(&link.Dialer{Keyring: n.keyring}, m.address)
 	m.transport, err = transport.New(transport.Config{
@@ -158,10 +161,13 @@ func (m *member) replicate() (err error) {
 	}
 	m.replicas.mu.running = map[cluster.Group]cluster.ReplicaID{}
 	m.maintainer = maintain.New(maintain.Options{
-		Machine: m.machine, Flusher: newFlushObserver(m.place.storage, n.metrics), Truncator: m.replication,
-		Clock: n.clock, Timer: n.clock,
+		Machine: m.machine, Flusher: newFlushObserver(m.place.storage, n.metrics), Merger: newMergeObserver(m.place.merger, n.metrics),
+		Truncator: m.replication, Clock: n.clock, Timer: n.clock,
 		Failed: func(id shard.ID, err error) {
 			n.logger.Error().Err(err).Stringer("shard", id).Msg("flush failed")
+		},
+		MergeFailed: func(id shard.ID, err error) {
+			n.problems.Warn().Err(err).Stringer("shard", id).Msg("merge failed")
 		},
 	})
 	return nil
@@ -175,7 +181,7 @@ func (m *member) wireUseCases(placement shard.Map) {
 		Partials: m.place.storage, Latest: m.place.storage, Series: m.place.storage,
 	})
 	m.proposer = route.NewProposer(where, m.replication, m.peers)
-	m.recorder = ingest.New(ingest.Options{
+	m.writer = ingest.New(ingest.Options{
 		Shards: placement, Series: m.place.storage, Proposer: m.proposer, WriteGate: m.place.storage,
 		Clock: n.clock, Timer: n.clock, Entropy: system.Entropy{},
 	})
@@ -219,6 +225,13 @@ func (m *member) wireAdministration() {
 		m.admin = appcluster.NewSolo(m.view.State())
 	}
 	m.retention = appcluster.NewRetentionAdmin(way)
+	m.recorder = retain.NewRecorder(m.writer, m.view, m.reporter, func(samples int) {
+		n.metrics.Counter(telemetry.SamplesExpired).Add(float64(samples))
+	})
+	m.keeper = retain.NewKeeper(retain.KeeperConfig{
+		Shards: m.view.State().Blueprint().Shards.Count(), Policy: m.view, Time: m.director, Proposer: m.writer,
+		Timer: n.clock, Entropy: system.Entropy{}, Report: m.problem,
+	})
 	m.inspector = appcluster.NewInspector(appcluster.InspectorConfig{
 		Self: self.ID(), State: m.view.State, Proposer: m.proposer, Flusher: m.maintainer, Digester: m.machine,
 		Peers: m.peers, Entropy: system.Entropy{}, Clock: n.clock, Timer: n.clock,
@@ -290,6 +303,7 @@ func (m *member) run(ctx context.Context, serving func()) error {
 		{"reports", m.reporter.Run},
 		{"stewardship", m.steward.Run},
 		{"direction", m.director.Run},
+		{"retention", m.keeper.Run},
 		{"recruiting", m.recruiter.Run},
 	} {
 		parts = append(parts, launch(ctx, p.what, p.run, fail))

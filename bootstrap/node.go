@@ -188,6 +188,7 @@ func (n *Node) serveClients() (err error) {
 	n.health = health.New(health.Node{ID: n.config.NodeID, Role: n.config.role().String()}, n.gate)
 	n.metrics.WatchShards(n.gate)
 	n.metrics.Watch(telemetry.MemtableBytes, n.gate.memtableBytes)
+	n.metrics.Watch(telemetry.RetentionCutoffAge, n.gate.cutoffAge)
 	drainWait := time.Duration(0)
 	if n.config.role() != cluster.Embedded {
 		drainWait = drainWaitOfMembers
@@ -196,7 +197,7 @@ func (n *Node) serveClients() (err error) {
 		Tokens: []string{string(n.config.AuthToken)}, Metrics: n.metrics.Handler(), NodeLink: n.links,
 		Observer: n.metrics, Logger: n.logger, DrainWait: drainWait,
 	}, httpapi.Ports{
-		Recorder: n.gate, Latest: n.gate, Aggregator: n.gate, Lister: n.gate, Health: n.health,
+		Recorder: n.gate, Deleter: n.gate, Latest: n.gate, Aggregator: n.gate, Lister: n.gate, Health: n.health,
 		Cluster: n.gate, Membership: n.gate, Retention: n.gate, Storage: n.gate,
 	})
 	return err

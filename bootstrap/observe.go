@@ -91,6 +91,40 @@ func (o *flushObserver) Flush(ctx context.Context, id shard.ID) (uint64, error) 
 	return durable, err
 }
 
+// mergeObserver is a merger that tells telemetry of its steps.
+type mergeObserver struct {
+	outbound.RunMerger
+	done, failed prometheus.Counter
+	seconds      prometheus.Observer
+}
+
+// newMergeObserver returns nil for no merger.
+func newMergeObserver(merger outbound.RunMerger, t *telemetry.Telemetry) outbound.RunMerger {
+	if merger == nil {
+		return nil
+	}
+	return &mergeObserver{
+		RunMerger: merger,
+		done:      t.Counter(telemetry.StorageMerges, "ok"),
+		failed:    t.Counter(telemetry.StorageMerges, "failed"),
+		seconds:   t.Histogram(telemetry.StorageMergeSeconds),
+	}
+}
+
+// Merge implements outbound.RunMerger.
+func (o *mergeObserver) Merge(ctx context.Context, id shard.ID, all bool) (bool, error) {
+	began := time.Now()
+	more, err := o.RunMerger.Merge(ctx, id, all)
+	o.seconds.Observe(time.Since(began).Seconds())
+	switch {
+	case err == nil:
+		o.done.Inc()
+	case ctx.Err() == nil: // not only told to stop
+		o.failed.Inc()
+	}
+	return more, err
+}
+
 // transportObserver tells telemetry what goes between nodes. Peers are few, so each has its own series.
 type transportObserver struct{ telemetry *telemetry.Telemetry }
 

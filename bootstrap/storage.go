@@ -22,6 +22,7 @@ import (
 type sampleStorage interface {
 	outbound.ShardOpener
 	outbound.SampleAppender
+	outbound.SampleRemover
 	outbound.SeriesNumberer
 	outbound.StateCutter
 	outbound.StateFlusher
@@ -41,6 +42,7 @@ type sampleStorage interface {
 type place struct {
 	log     *raftlog.Store
 	storage sampleStorage
+	merger  outbound.RunMerger // nil where the storage has nothing to merge
 	close   closers
 }
 
@@ -56,6 +58,7 @@ func openPlace(c Config, directory string, membership datadir.Membership, logger
 			err = errors.Join(err, p.close.run())
 		}
 	}()
+	defer func() { p.merger, _ = p.storage.(outbound.RunMerger) }()
 	logOptions := raftlog.Options{Dir: "raftlog", FS: vfs.NewMem(), Log: logger, Fatal: fatal}
 	if directory != "" {
 		logOptions.Dir, logOptions.FS = filepath.Join(directory, datadir.LogFolder), raftlog.PrivateFS()

@@ -99,11 +99,14 @@ func (d *Dir) SaveMembership(m Membership) error {
 // SaveState stores the newest cluster state that the node knows, so that it finds the others again.
 func (d *Dir) SaveState(encoded []byte) error { return d.publish(stateFile, json.RawMessage(encoded)) }
 
-// State returns the newest stored cluster state, nil when there is none.
+// State returns the newest stored cluster state, nil when there is none. Its format is for whoever decodes
+// it to check.
 func (d *Dir) State() ([]byte, error) {
-	var state json.RawMessage
-	_, err := d.load(stateFile, &state)
-	return state, err
+	content, err := d.read(stateFile)
+	if err == nil && content != nil && !json.Valid(content) {
+		return nil, damaged(stateFile, errors.New("it is no JSON"))
+	}
+	return content, err
 }
 
 // SaveMeta implements outbound.MetaStore.
@@ -166,12 +169,9 @@ func (d *Dir) Retire() error {
 
 // load reads a record into v and reports whether there is one.
 func (d *Dir) load(name string, v any) (bool, error) {
-	content, err := os.ReadFile(filepath.Join(d.path, name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("read %s: %w", name, err)
+	content, err := d.read(name)
+	if err != nil || content == nil {
+		return false, err
 	}
 	var version struct {
 		Format int `json:"format"`
@@ -187,6 +187,18 @@ func (d *Dir) load(name string, v any) (bool, error) {
 		return false, damaged(name, err)
 	}
 	return true, nil
+}
+
+// read returns a file's content, nil when there is no such file.
+func (d *Dir) read(name string) ([]byte, error) {
+	content, err := os.ReadFile(filepath.Join(d.path, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return content, nil
 }
 
 func damaged(name string, cause error) error {

@@ -15,6 +15,9 @@ const (
 	EntriesCommitted    Metric = "raftmetrics_replication_entries_committed_total"
 	LogBytesWritten     Metric = "raftmetrics_replication_log_bytes_written_total"
 	StorageFlushes      Metric = "raftmetrics_storage_flushes_total"
+	StorageMerges       Metric = "raftmetrics_storage_merges_total"
+	SamplesExpired      Metric = "raftmetrics_samples_expired_total"
+	Deletions           Metric = "raftmetrics_deletions_total"
 
 	TransportSentBytes     Metric = "raftmetrics_transport_sent_bytes_total"
 	TransportSentMessages  Metric = "raftmetrics_transport_sent_messages_total"
@@ -34,13 +37,15 @@ const (
 	ApplySeconds        Metric = "raftmetrics_replication_apply_seconds"
 	EntryCommands       Metric = "raftmetrics_replication_entry_commands"
 	StorageFlushSeconds Metric = "raftmetrics_storage_flush_seconds"
+	StorageMergeSeconds Metric = "raftmetrics_storage_merge_seconds"
 	TransportRoundTrip  Metric = "raftmetrics_transport_round_trip_seconds"
 	TransportQueued     Metric = "raftmetrics_transport_queued_messages"
 )
 
 // Gauges: read when somebody looks.
 const (
-	MemtableBytes Metric = "raftmetrics_storage_memtable_bytes"
+	MemtableBytes      Metric = "raftmetrics_storage_memtable_bytes"
+	RetentionCutoffAge Metric = "raftmetrics_retention_cutoff_age_seconds"
 )
 
 type kind uint8
@@ -79,6 +84,9 @@ var definitions = map[Metric]definition{
 	EntriesCommitted:    {counter, "Raft entries that this node saw committed.", nil, nil},
 	LogBytesWritten:     {counter, "Bytes written to the Raft log store.", nil, nil},
 	StorageFlushes:      {counter, "Flushes of memtables to shard files, by result.", []string{"result"}, nil},
+	StorageMerges:       {counter, "Steps of merging what flushes wrote, by result.", []string{"result"}, nil},
+	SamplesExpired:      {counter, "Samples of writes that were refused because some were older than what is kept.", nil, nil},
+	Deletions:           {counter, "Deletions of samples that were asked of this node and done.", nil, nil},
 
 	TransportSentBytes:     {counter, "Bytes of Raft messages sent, by peer.", []string{"peer"}, nil},
 	TransportSentMessages:  {counter, "Raft messages sent, by peer.", []string{"peer"}, nil},
@@ -95,8 +103,10 @@ var definitions = map[Metric]definition{
 	ApplySeconds:        {histogram, "Time of applying a batch of committed entries.", nil, diskBuckets},
 	EntryCommands:       {histogram, "Commands that share one Raft entry.", nil, countBuckets},
 	StorageFlushSeconds: {histogram, "Time of one flush of a memtable to its shard file.", nil, flushBuckets},
+	StorageMergeSeconds: {histogram, "Time of one step of merging what flushes wrote.", nil, flushBuckets},
 	TransportRoundTrip:  {histogram, "Time until a peer answered a ping, by peer.", []string{"peer"}, diskBuckets},
 	TransportQueued:     {histogram, "Raft messages that still waited behind a frame that was sent, by peer.", []string{"peer"}, countBuckets},
 
-	MemtableBytes: {gauge, "Bytes that memtables take.", nil, nil},
+	MemtableBytes:      {gauge, "Bytes that memtables take.", nil, nil},
+	RetentionCutoffAge: {gauge, "How old samples of a metric that no rule names may be, by the cluster's time; 0 while all are kept.", nil, nil},
 }

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/raftmetrics/raftmetrics/domain/cluster"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
 )
 
 // View is this node's copy of the cluster state, by which it routes. It only ever gets newer. The
@@ -29,6 +30,14 @@ func (v *View) State() *cluster.State {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.mu.state
+}
+
+// Retention returns how long the cluster keeps samples by the newest state, everything before there is one.
+func (v *View) Retention() metric.RetentionPolicy {
+	if s := v.State(); s != nil {
+		return s.Retention()
+	}
+	return metric.RetentionPolicy{}
 }
 
 // Epoch returns the newest state's epoch, 0 before there is one.
