@@ -12,6 +12,7 @@ import (
 	"github.com/raftmetrics/raftmetrics/domain/metric"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 	"github.com/raftmetrics/raftmetrics/ports/inbound"
+	"github.com/raftmetrics/raftmetrics/ports/outbound"
 )
 
 const startOfTime = metric.Timestamp(1_700_000_000_000_000)
@@ -32,6 +33,9 @@ func (c *client) next() {
 		return
 	}
 	op := c.history.again(c.world)
+	if op == nil {
+		op = c.history.rewrite(c.world)
+	}
 	if op == nil {
 		op = c.history.begin(c.world)
 	}
@@ -60,6 +64,10 @@ type operation struct {
 	id       int
 	key      *inbound.Idempotency
 	samples  []*written
+	replaces bool               // as Influx's clients do
+	deletion *outbound.Deletion // instead of samples
+	began    time.Duration      // at its first attempt
+	ended    time.Duration      // when it was acknowledged
 	attempts int
 	err      error // of the last attempt
 	over     bool
@@ -84,12 +92,17 @@ func (op *operation) try() {
 		op.after(100*time.Millisecond, op.try)
 		return
 	}
-	op.attempts++
-	request := inbound.RecordRequest{Idempotency: op.key}
+	if op.attempts++; op.attempts == 1 {
+		op.began = op.now
+	}
+	request := inbound.RecordRequest{Idempotency: op.key, Replace: op.replaces}
 	for _, s := range op.samples {
 		request.Observations = append(request.Observations, s.observation)
 	}
 	a := &attempt{op: op, node: n, write: ingest.NewWrite(request, startOfTime+metric.Timestamp((op.now+n.skew).Microseconds()))}
+	if op.deletion != nil {
+		a.write = ingest.NewDeletion(*op.deletion)
+	}
 	a.write.Owner = a
 	n.writes = append(n.writes, a)
 	a.feed(ingest.Event{Kind: ingest.Submitted, Write: a.write})
@@ -182,7 +195,7 @@ func (op *operation) answered(reply inbound.RecordReply, err error) {
 
 func (op *operation) acknowledged(reply inbound.RecordReply) {
 	op.counts.Acked++
-	op.reply = reply
+	op.reply, op.ended = reply, op.now
 	if reply.Stored != len(op.samples) {
 		op.failf("operation %d: %d samples stored, want %d", op.id, reply.Stored, len(op.samples))
 	}
@@ -270,15 +283,16 @@ func (c *client) readSeries() {
 		c.after(100*time.Millisecond, c.next)
 		return
 	}
-	series := c.series[c.rng.IntN(len(c.series))]
+	series := c.history.anySeries(c.world)
 	must := c.history.known(series)
+	began := c.now
 	r := n.shards[c.world.shards.Of(series)]
 	finished := false
 	r.read(func(err error) {
 		finished = true
 		if err == nil {
 			c.counts.Reads++
-			c.checkRead(r, series, must)
+			c.checkRead(r, series, must, began)
 		}
 		again()
 	})
@@ -297,10 +311,14 @@ func (c *client) readSeries() {
 	c.after(100*time.Millisecond, watch)
 }
 
-func (c *client) checkRead(r *replica, series metric.Series, must map[float64]bool) {
+func (c *client) checkRead(r *replica, series metric.Series, must map[float64]bool, began time.Duration) {
 	got, err := r.values(series)
 	if err != nil {
 		r.must(err, "read")
+		return
+	}
+	if isRegister(series) {
+		c.checkRegister(fmt.Sprintf("a read from node %d", r.node.id), series, got, began)
 		return
 	}
 	for _, v := range got {
@@ -309,8 +327,16 @@ func (c *client) checkRead(r *replica, series metric.Series, must map[float64]bo
 			c.failf("node %d shard %d: a read of %s gave %v, which nobody wrote", r.node.id, r.shard, series.Key(), v)
 			return
 		}
+		if d := c.history.deletedBefore(s, began); d != nil {
+			c.failf("node %d shard %d: a read of %s gave %v, which operation %d deleted", r.node.id, r.shard, series.Key(), v, d.id)
+		}
 		delete(must, v)
 		s.seen = true
+	}
+	for v := range must {
+		if c.history.mayBeDeleted(c.history.byValue[v]) {
+			delete(must, v)
+		}
 	}
 	if len(must) > 0 {
 		c.failf("node %d shard %d: a read of %s gave %d samples and missed %d that were acknowledged or read before it began",

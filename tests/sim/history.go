@@ -22,6 +22,7 @@ const (
 
 // written is one sample that a client wrote. Its value is unlike every other's.
 type written struct {
+	op          *operation
 	observation metric.Observation
 	value       float64
 	at          metric.Timestamp // once stored
@@ -34,10 +35,14 @@ type history struct {
 	ops      []*operation
 	bySeries map[string][]*written
 	byValue  map[float64]*written
+
+	registers, doomed []metric.Series // see rewrite
+	deletions         []*operation
 }
 
-func (h *history) build(*world) {
+func (h *history) build(w *world) {
 	h.bySeries, h.byValue = map[string][]*written{}, map[float64]*written{}
+	h.buildRewrites(w)
 }
 
 // begin makes an operation of one to five samples, with or without a key.
@@ -89,7 +94,7 @@ func (h *history) add(w *world, key *inbound.Idempotency, series []metric.Series
 		if err != nil {
 			w.failf("observe: %w", err)
 		}
-		x := &written{observation: observation, value: value}
+		x := &written{op: op, observation: observation, value: value}
 		op.samples = append(op.samples, x)
 		h.byValue[value] = x
 		h.bySeries[s.Key()] = append(h.bySeries[s.Key()], x)
@@ -134,6 +139,7 @@ func (w *world) checkEnd() {
 		w.checkReplicas(id)
 	}
 	found := map[float64]int{}
+	registers := map[string][]float64{}
 	for id := range w.swarm.shards {
 		r := w.nodes[0].shards[id]
 		err := r.eachPoint(func(key string, at metric.Timestamp, value float64) {
@@ -146,14 +152,20 @@ func (w *world) checkEnd() {
 				w.failf("%s %v is stored at %d, want %d", key, value, at, x.at)
 			}
 			found[value]++
+			if isRegister(x.observation.Series()) {
+				registers[key] = append(registers[key], value)
+			}
 		})
 		if err != nil {
 			w.failf("walk: %w", err)
 		}
 	}
+	for _, series := range w.history.registers {
+		w.checkRegister("what is stored", series, registers[series.Key()], w.now)
+	}
 	for _, op := range w.history.ops {
-		if op.original != nil {
-			continue // its samples are the original's
+		if op.original != nil || op.replaces {
+			continue // its samples are the original's, or were looked at
 		}
 		for _, x := range op.samples {
 			w.checkSample(op, x, found[x.value])
@@ -171,6 +183,12 @@ func (w *world) checkSample(op *operation, x *written, times int) {
 	case repeated:
 		low, high = 1, op.attempts
 	case unknown:
+	}
+	if w.history.mayBeDeleted(x) {
+		low = 0
+	}
+	if d := w.history.deletedBefore(x, w.now); d != nil {
+		high = 0
 	}
 	if times < low || times > high {
 		w.failf("operation %d (key %v, %d attempts, last error %v): %s %v is stored %d times, want %d to %d",

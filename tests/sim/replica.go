@@ -233,23 +233,37 @@ func (r *replica) applyAgain(entries []inbound.Entry, outcomes [][]byte) error {
 			if err != nil || outcome.Verdict != command.Duplicate {
 				continue
 			}
-			header, body, err := command.DecodeHeader(c)
-			if err != nil {
-				return err
-			}
-			if header.Kind != command.Write {
-				continue
-			}
-			_, columns, err := decoder.Write(header, body)
-			if err != nil {
-				return err
-			}
-			if err := r.store.Append(context.Background(), r.shard, columns); err != nil {
+			if err := r.applyCommand(&decoder, c); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// applyCommand does what a command says whether or not that was done before.
+func (r *replica) applyCommand(decoder *command.Decoder, c []byte) error {
+	header, body, err := command.DecodeHeader(c)
+	if err != nil {
+		return err
+	}
+	switch header.Kind {
+	case command.Write:
+		_, columns, err := decoder.Write(header, body)
+		if err != nil {
+			return err
+		}
+		return r.store.Append(context.Background(), r.shard, columns)
+	case command.Delete:
+		d, err := command.DecodeDelete(body)
+		if err != nil {
+			return err
+		}
+		_, err = r.store.Delete(context.Background(), r.shard, d)
+		return err
+	default:
+		return nil
+	}
 }
 
 // flushCut makes what is cut durable, some time later.

@@ -236,6 +236,7 @@ type swarm struct {
 	sync                   time.Duration
 	flush                  time.Duration
 	keyed                  float64
+	rewrites               float64 // operations that replace or delete
 	storage                memory.Options
 	machine                apply.Limits
 	replica                multiraft.Limits
@@ -261,6 +262,9 @@ func drawSwarm(rng *rand.Rand) swarm {
 	}
 	if yes(0.4) {
 		s.nodes = 1
+	}
+	if yes(0.6) {
+		s.rewrites = 0.5 * rng.Float64()
 	}
 	if yes(0.5) {
 		s.loss = 0.2 * rng.Float64()
