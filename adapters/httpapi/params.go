@@ -76,7 +76,7 @@ func parseParams(r *http.Request, known ...string) (params, error) {
 		_, before := p.get(one.name)
 		switch {
 		case op != 0 && slices.Contains(known, tagPrefix):
-			p.addTag(op, key, one.value)
+			p.tags = addTag(p.tags, op, key, one.value)
 		case !isKnown(known, one.name):
 			if !slices.Contains(unknown, one.name) && len(unknown) < unknownMax {
 				unknown = append(unknown, one.name)
@@ -147,16 +147,17 @@ func matcherOf(name string) (op metric.MatcherOp, key string) {
 }
 
 // addTag adds a value to the matcher of op and key. One matcher beyond the limit is enough to be refused.
-func (p *params) addTag(op metric.MatcherOp, key, value string) {
-	for i := range p.tags {
-		if m := &p.tags[i]; m.Op == op && m.Key == key {
+func addTag(tags []metric.Matcher, op metric.MatcherOp, key, value string) []metric.Matcher {
+	for i := range tags {
+		if m := &tags[i]; m.Op == op && m.Key == key {
 			m.Values = append(m.Values, value)
-			return
+			return tags
 		}
 	}
-	if len(p.tags) <= metric.MatchersMax {
-		p.tags = append(p.tags, metric.Matcher{Key: key, Op: op, Values: []string{value}})
+	if len(tags) <= metric.MatchersMax {
+		tags = append(tags, metric.Matcher{Key: key, Op: op, Values: []string{value}})
 	}
+	return tags
 }
 
 func unknownParams(unknown, known []string) error {

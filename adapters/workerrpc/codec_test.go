@@ -200,7 +200,8 @@ func TestListingRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, spec := range []metric.ListingSpec{
-		{Kind: metric.ListSeries}, {Kind: metric.ListMetrics, Limit: 3},
+		{Kind: metric.ListSeries},
+		{Kind: metric.ListMetrics, Limit: 3},
 		{Kind: metric.ListTagValues, Key: "host", Metric: testName(t), Matchers: matchers},
 	} {
 		want, err := metric.NewListing(spec)

@@ -15,11 +15,11 @@ const sumsPerCell = 6
 // encodeDetails returns nil where no cell carries details.
 func encodeDetails(t aggregate.Table) *workerpb.Details {
 	m := &workerpb.Details{}
-	any := false
+	some := false
 	for _, g := range t.Groups {
 		for _, c := range g.Cells {
 			d := c.Partial.Details()
-			any = any || d.Ends != nil || d.Spread != nil || d.Steps != nil || d.Sketch != nil || d.Spans != nil
+			some = some || d.Ends != nil || d.Spread != nil || d.Steps != nil || d.Sketch != nil || d.Spans != nil
 			if d.Ends != nil {
 				for _, e := range []aggregate.End{d.Ends.First, d.Ends.Last} {
 					m.EndTimes, m.EndValues, m.EndSeries = append(m.EndTimes, int64(e.At)), append(m.EndValues, e.Value), append(m.EndSeries, e.Series)
@@ -39,7 +39,7 @@ func encodeDetails(t aggregate.Table) *workerpb.Details {
 			}
 		}
 	}
-	if !any {
+	if !some {
 		return nil
 	}
 	return m

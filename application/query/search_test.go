@@ -17,6 +17,7 @@ import (
 
 // manyValues answers as storage does, over values of one series.
 func manyValues(t *testing.T, values []float64) func(context.Context, []shard.ID, aggregate.Query) (aggregate.Table, error) {
+	t.Helper()
 	series, err := metric.ParseSeriesKey("cpu")
 	if err != nil {
 		t.Fatal(err)

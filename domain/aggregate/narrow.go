@@ -55,7 +55,7 @@ const (
 //
 // The frequent question, and the one worth a fast path, is one cell (no group, no window) with one
 // Linear span in the first round and then a few Values spans.
-type Span struct {
+type Span struct { //nolint:recvcheck // built by value, looked at in place by loops over values
 	Low, High float64 // finite, Low <= High
 	Scale     Scale
 	Bins      int     // with Linear and Ordinal
@@ -94,13 +94,10 @@ func orderOf(v float64) int64 {
 
 // Bin returns the bin of v, which lies inside s.
 func (s *Span) Bin(v float64) int {
-	i := 0
 	if s.Scale == Linear {
-		i = int((v - s.Low) * s.Factor)
-	} else {
-		i = int((uint64(orderOf(v)) - uint64(orderOf(s.Low))) >> s.Shift)
+		return min(int((v-s.Low)*s.Factor), s.Bins-1)
 	}
-	return min(i, s.Bins-1)
+	return min(int((uint64(orderOf(v))-uint64(orderOf(s.Low)))>>s.Shift), s.Bins-1)
 }
 
 // check refuses what no plan has.

@@ -71,7 +71,7 @@ func TestQuantilesOfManyValues(t *testing.T) {
 	for _, d := range distributions {
 		t.Run(d.name, func(t *testing.T) {
 			rapid.Check(t, func(r *rapid.T) {
-				all := tracesOf(r, rapid.IntRange(5_000, 40_000).Draw(r, "n"), d.draw)
+				all := tracesOf(r, rapid.IntRange(4_500, 15_000).Draw(r, "n"), d.draw)
 				q := mustQuery(r, aggregate.QuerySpec{GroupBy: rapid.SampledFrom([][]string{nil, {"host"}}).Draw(r, "by")})
 				answer, rounds, err := ask(r, aggregate.Question{Query: q, Functions: quantileFunctions}, &all, func() {})
 				if err != nil {

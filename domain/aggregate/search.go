@@ -54,6 +54,7 @@ func (s *Search) Next() (q Query, more bool, err error) {
 			return s.question.Query.Whole(0), true, nil
 		case stageSettled:
 			return Query{}, false, nil
+		case stageRank, stageNarrow:
 		}
 		n, more, err := s.exact.next()
 		if more || err != nil {
@@ -85,8 +86,11 @@ func (s *Search) Take(t Table) (err error) {
 		s.stage, s.base = stageRank, s.question.Query.Whole(0)
 		s.exact, err = newQuantiles(t, s.question.Functions[:1])
 		return err
+	case stageRank, stageNarrow:
+		return s.exact.take(t)
+	case stageSettled:
 	}
-	return s.exact.take(t)
+	return errSearch
 }
 
 // choose decides, from the first table, which groups the answer has, or that this takes more rounds.
@@ -162,10 +166,12 @@ func (s *Search) narrow() (err error) {
 	return err
 }
 
+var errSearch = fault.New(fault.Internal, "search_order", "a search was led in a wrong order; this is a defect, please report it")
+
 // Answer returns the answer once Next says that nothing more is needed, with the errors of Finish.
 func (s *Search) Answer() (Answer, error) {
 	if s.stage != stageSettled {
-		return Answer{}, fault.New(fault.Internal, "search_unfinished", "an answer was asked for too early; this is a defect")
+		return Answer{}, errSearch
 	}
 	f := newFinisher(s.question)
 	f.exact = s.exact

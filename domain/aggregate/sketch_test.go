@@ -17,7 +17,7 @@ func TestSketchesKeepTheErrorTheyTell(t *testing.T) {
 	for _, d := range distributions {
 		t.Run(d.name, func(t *testing.T) {
 			rapid.Check(t, func(r *rapid.T) {
-				all := tracesOf(r, rapid.IntRange(1, 30_000).Draw(r, "n"), d.draw)
+				all := tracesOf(r, rapid.IntRange(1, 8_000).Draw(r, "n"), d.draw)
 				question := aggregate.Question{Query: mustQuery(r, aggregate.QuerySpec{}), Functions: quantileFunctions, Approximate: true}
 				answer, rounds, err := ask(r, question, &all, func() {})
 				if err != nil {
@@ -48,7 +48,7 @@ func TestSketchesInAnySplit(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(1, rapid.Uint64().Draw(r, "seed")))
 		var whole aggregate.Sketch
 		parts := make([]aggregate.Sketch, rapid.IntRange(1, 4).Draw(r, "parts"))
-		for range rapid.IntRange(0, 20_000).Draw(r, "n") {
+		for range rapid.IntRange(0, 8_000).Draw(r, "n") {
 			v := d.draw(rnd)
 			whole.Add(v)
 			parts[rnd.IntN(len(parts))].Add(v)

@@ -4,7 +4,7 @@ import "math"
 
 // Compensated is a sum kept as that of Partial is, as two plain numbers, but without its care for sums
 // beyond float64's range: one that left it is not finite.
-type Compensated struct{ High, Low float64 }
+type Compensated struct{ High, Low float64 } //nolint:recvcheck // small value: read by copy, added to in place
 
 func (s *Compensated) add(hi, lo float64) {
 	sum, err := twoSum(s.High, hi)
