@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
+	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/warm"
 	"github.com/raftmetrics/raftmetrics/adapters/storage/memtable"
 	"github.com/raftmetrics/raftmetrics/domain/aggregate"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
@@ -156,6 +157,9 @@ func (s *Store) findDamage(ctx context.Context, c *engine.Conn, portions []porti
 	}
 	return err
 }
+
+// CacheStats tells how the memory for what queries ask for again is doing.
+func (s *Store) CacheStats() warm.Stats { return s.cache.Stats() }
 
 // Latest implements outbound.LatestReader, from memory.
 func (s *Store) Latest(ctx context.Context, shards []shard.ID, name metric.Name, matchers metric.Matchers) (metric.Sample, bool, error) {

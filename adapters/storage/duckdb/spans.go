@@ -114,13 +114,13 @@ func (e *extent) changed(w window, a, b uint64) bool {
 // bucket counts as whole that reaches beyond the span.
 func (e *extent) cut(spans []span, width int64) (whole, rest []span) {
 	for _, s := range spans {
-		first, last := ceilTo(s.from, width), floorTo(s.to+1, width)-1
 		if s.from <= e.all.from {
-			first = floorTo(max(s.from, e.all.from), width)
+			s.from = floorTo(e.all.from, width)
 		}
 		if s.to >= e.all.to {
-			last = ceilTo(min(s.to, e.all.to)+1, width) - 1
+			s.to = ceilTo(e.all.to+1, width) - 1
 		}
+		first, last := ceilTo(s.from, width), floorTo(s.to+1, width)-1
 		if first > last {
 			rest = append(rest, s)
 			continue
