@@ -60,6 +60,7 @@ type Config struct {
 	Storage           string        `env:"STORAGE" envDefault:"duckdb" expect:"duckdb or memory" help:"where samples are kept: duckdb (durable) or memory (gone when the process ends, DATA_DIR unused)"`
 	DuckDBMemory      byteSize      `env:"DUCKDB_MEMORY_LIMIT" expect:"a size of at least 64MiB, such as 512MiB or 2GiB" help:"most memory DuckDB may use; default: a quarter of the machine's or container's, at most 4GiB"`
 	MemtableMemory    byteSize      `env:"MEMTABLE_MEMORY_LIMIT" envDefault:"256MiB" expect:"a size of at least 1MiB, such as 256MiB" help:"most memory of recent samples not yet flushed; over it writes wait, then are refused with 429"`
+	QueryCacheMemory  byteSize      `env:"QUERY_CACHE_MEMORY_LIMIT" envDefault:"256MiB" expect:"a size such as 256MiB, or 0" help:"most memory of columns of shard files that queries ask for again and again, decoded; 0: none"`
 	DuckDBThreads     int           `env:"DUCKDB_THREADS" envDefault:"0" expect:"a number from 0 to 1024" help:"threads of DuckDB; 0: one a CPU"`
 	LogLevel          string        `env:"LOG_LEVEL" envDefault:"info" expect:"debug, info, warn or error" help:"least severe lines to log: debug, info, warn or error"`
 	LogFormat         string        `env:"LOG_FORMAT" envDefault:"json" expect:"json or text" help:"form of log lines on standard error: json or text"`
@@ -226,6 +227,27 @@ func completeMemory(c *Config) error {
 	}
 	return nil
 }
+
+// cacheBytes is the limit of the query cache as storage wants it: less than 0 for none.
+func (c *Config) cacheBytes() int64 {
+	if c.QueryCacheMemory == 0 {
+		return -1
+	}
+	return int64(c.QueryCacheMemory)
+}
+
+// goMemory returns the soft limit of Go's memory that leaves room for DuckDB, whose memory Go does not see,
+// in what this machine or container allows; 0: unknown. At it the collector works harder instead of letting
+// garbage pile up until the container ends the process.
+func (c *Config) goMemory() int64 {
+	bytes, ok := system.MemoryBytes(os.DirFS("/"))
+	if !ok {
+		return 0
+	}
+	return goMemoryOf(bytes, int64(c.DuckDBMemory))
+}
+
+func goMemoryOf(bytes, duckDB int64) int64 { return max(bytes/2, bytes/10*9-duckDB) }
 
 // completeAccess decides who may connect from where.
 func completeAccess(c *Config) error {

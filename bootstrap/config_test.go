@@ -102,6 +102,7 @@ func TestRefusals(t *testing.T) {
 		{"DUCKDB_MEMORY_LIMIT", "1KiB", "64MiB"},
 		{"DUCKDB_MEMORY_LIMIT", "80%", "64MiB"},
 		{"MEMTABLE_MEMORY_LIMIT", "0", "1MiB"},
+		{"QUERY_CACHE_MEMORY_LIMIT", "much", "256MiB"},
 		{"DUCKDB_THREADS", "-1", "0 to 1024"},
 		{"LOG_LEVEL", "loud", "debug"},
 		{"LOG_FORMAT", "xml", "json or text"},
@@ -136,6 +137,20 @@ func TestConfigFileRefusals(t *testing.T) {
 		_, err := load(nil, map[string]string{"CONFIG_FILE": write(t, content)})
 		if fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want an Invalid error with %s", content, err, want)
+		}
+	}
+}
+
+func TestMemory(t *testing.T) {
+	for limit, want := range map[string]int64{"": 256 << 20, "1MiB": 1 << 20, "0": -1} {
+		c, err := load(map[string]string{"QUERY_CACHE_MEMORY_LIMIT": limit}, nil)
+		if got := c.cacheBytes(); err != nil || got != want {
+			t.Errorf("QUERY_CACHE_MEMORY_LIMIT=%q: %d bytes, %v, want %d", limit, got, err, want)
+		}
+	}
+	for _, f := range []struct{ bytes, duckDB, want int64 }{{1000, 250, 650}, {1000, 600, 500}} {
+		if got := goMemoryOf(f.bytes, f.duckDB); got != f.want {
+			t.Errorf("of %d bytes beside %d for DuckDB Go gets %d, want %d", f.bytes, f.duckDB, got, f.want)
 		}
 	}
 }

@@ -69,7 +69,11 @@ func (g *gate) Aggregate(ctx context.Context, req inbound.AggregateRequest) (agg
 	if m == nil {
 		return aggregate.Answer{}, errStarting
 	}
-	return m.queries.Aggregate(ctx, req)
+	answer, err := m.queries.Aggregate(ctx, req)
+	if f := fault.From(err); err != nil && f.Kind() == fault.Unprocessable {
+		m.node.metrics.Counter(telemetry.QueriesRefused, f.Code()).Inc()
+	}
+	return answer, err
 }
 
 // ListSeries implements inbound.SeriesLister.
@@ -88,15 +92,6 @@ func (g *gate) Shards() []outbound.ShardStatus {
 		return nil
 	}
 	return m.replication.Shards()
-}
-
-// memtableBytes is a gauge of what recent samples take in memory.
-func (g *gate) memtableBytes() float64 {
-	m := g.member.Load()
-	if m == nil {
-		return 0
-	}
-	return float64(m.place.storage.MemtableBytes())
 }
 
 // cutoffAge is a gauge of how old samples may be.

@@ -30,6 +30,7 @@ func (c Config) MarshalZerologObject(e *zerolog.Event) {
 		Int("shards", c.Shards).
 		Int("metric_spread", c.MetricSpread).
 		Stringer("retention", c.retention).
+		Stringer("query_cache_memory_limit", c.QueryCacheMemory).
 		Str("storage", c.Storage).
 		Stringer("duckdb_memory_limit", c.DuckDBMemory).
 		Stringer("memtable_memory_limit", c.MemtableMemory).

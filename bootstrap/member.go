@@ -161,7 +161,7 @@ func (m *member) replicate() (err error) {
 	}
 	m.replicas.mu.running = map[cluster.Group]cluster.ReplicaID{}
 	m.maintainer = maintain.New(maintain.Options{
-		Machine: m.machine, Flusher: newFlushObserver(m.place.storage, n.metrics), Merger: newMergeObserver(m.place.merger, n.metrics),
+		Machine: m.machine, Flusher: newFlushObserver(m.place.storage, n.metrics), Merger: newMergeObserver(m.place.storage, n.metrics),
 		Truncator: m.replication, Clock: n.clock, Timer: n.clock,
 		Failed: func(id shard.ID, err error) {
 			n.logger.Error().Err(err).Stringer("shard", id).Msg("flush failed")

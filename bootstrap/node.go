@@ -187,7 +187,7 @@ func (n *Node) serveClients() (err error) {
 	n.links = link.NewServer(options)
 	n.health = health.New(health.Node{ID: n.config.NodeID, Role: n.config.role().String()}, n.gate)
 	n.metrics.WatchShards(n.gate)
-	n.metrics.Watch(telemetry.MemtableBytes, n.gate.memtableBytes)
+	watchStorage(n.metrics, n.gate)
 	n.metrics.Watch(telemetry.RetentionCutoffAge, n.gate.cutoffAge)
 	drainWait := time.Duration(0)
 	if n.config.role() != cluster.Embedded {

@@ -98,11 +98,7 @@ type mergeObserver struct {
 	seconds      prometheus.Observer
 }
 
-// newMergeObserver returns nil for no merger.
-func newMergeObserver(merger outbound.RunMerger, t *telemetry.Telemetry) outbound.RunMerger {
-	if merger == nil {
-		return nil
-	}
+func newMergeObserver(merger outbound.RunMerger, t *telemetry.Telemetry) *mergeObserver {
 	return &mergeObserver{
 		RunMerger: merger,
 		done:      t.Counter(telemetry.StorageMerges, "ok"),
@@ -123,6 +119,32 @@ func (o *mergeObserver) Merge(ctx context.Context, id shard.ID, all bool) (bool,
 		o.failed.Inc()
 	}
 	return more, err
+}
+
+// watchStorage shows what the storage of the member behind the gate counts.
+func watchStorage(t *telemetry.Telemetry, g *gate) {
+	watch := func(read func(sampleStorage) float64) func() float64 {
+		return func() float64 {
+			if m := g.member.Load(); m != nil {
+				return read(m.place.storage)
+			}
+			return 0
+		}
+	}
+	ofFiles := func(read func(fileStorage) float64) func() float64 {
+		return watch(func(s sampleStorage) float64 {
+			if f, ok := s.(fileStorage); ok {
+				return read(f)
+			}
+			return 0
+		})
+	}
+	t.Watch(telemetry.MemtableBytes, watch(func(s sampleStorage) float64 { return float64(s.MemtableBytes()) }))
+	t.WatchTotal(telemetry.StorageExpired, watch(func(s sampleStorage) float64 { return float64(s.ExpiredSamples()) }))
+	t.WatchTotal(telemetry.StorageMergedRows, ofFiles(func(f fileStorage) float64 { return float64(f.MergedRows()) }))
+	t.WatchTotal(telemetry.CacheHits, ofFiles(func(f fileStorage) float64 { hits, _, _ := f.CacheUse(); return float64(hits) }))
+	t.WatchTotal(telemetry.CacheMisses, ofFiles(func(f fileStorage) float64 { _, misses, _ := f.CacheUse(); return float64(misses) }))
+	t.Watch(telemetry.CacheBytes, ofFiles(func(f fileStorage) float64 { _, _, bytes := f.CacheUse(); return float64(bytes) }))
 }
 
 // transportObserver tells telemetry what goes between nodes. Peers are few, so each has its own series.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime/debug"
 
 	"github.com/raftmetrics/raftmetrics/adapters/cli"
 )
@@ -19,7 +20,7 @@ func Run(ctx context.Context, args []string, getenv func(string) string, stdout,
 			if err != nil {
 				return err
 			}
-			return serve(ctx, c, stderr)
+			return serve(ctx, c, getenv, stderr)
 		},
 		Health: func(ctx context.Context, flags map[string]string, out io.Writer) error {
 			c, err := LoadConfig(flags, getenv)
@@ -31,11 +32,17 @@ func Run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}, stdout, stderr)
 }
 
+// goMemoryLimit is the variable by which Go itself is told the limit of its memory; it wins.
+const goMemoryLimit = "GOMEMLIMIT"
+
 // serve runs a node until ctx ends.
-func serve(ctx context.Context, c Config, stderr io.Writer) error {
+func serve(ctx context.Context, c Config, getenv func(string) string, stderr io.Writer) error {
 	logger, err := newLogger(c, stderr)
 	if err != nil {
 		return err
+	}
+	if limit := c.goMemory(); limit > 0 && getenv(goMemoryLimit) == "" {
+		debug.SetMemoryLimit(limit)
 	}
 	logger.Info().Object("config", c).Str("version", version()).Msg("starting")
 	if c.development {

@@ -34,15 +34,23 @@ type sampleStorage interface {
 	outbound.SnapshotMaker
 	outbound.SnapshotInstaller
 	outbound.ShardRemover
+	outbound.RunMerger
 	// MemtableBytes returns, at once, what recent samples take in memory.
 	MemtableBytes() int64
+	// ExpiredSamples returns, at once, how many samples were left out because they were too old.
+	ExpiredSamples() uint64
+}
+
+// fileStorage is what storage with files can tell besides, at once.
+type fileStorage interface {
+	MergedRows() uint64
+	CacheUse() (hits, misses uint64, bytes int64)
 }
 
 // place is where a member keeps its replicas: the log of all of them, and the shards' storage.
 type place struct {
 	log     *raftlog.Store
 	storage sampleStorage
-	merger  outbound.RunMerger // nil where the storage has nothing to merge
 	close   closers
 }
 
@@ -58,7 +66,6 @@ func openPlace(c Config, directory string, membership datadir.Membership, logger
 			err = errors.Join(err, p.close.run())
 		}
 	}()
-	defer func() { p.merger, _ = p.storage.(outbound.RunMerger) }()
 	logOptions := raftlog.Options{Dir: "raftlog", FS: vfs.NewMem(), Log: logger, Fatal: fatal}
 	if directory != "" {
 		logOptions.Dir, logOptions.FS = filepath.Join(directory, datadir.LogFolder), raftlog.PrivateFS()
@@ -84,6 +91,7 @@ func openPlace(c Config, directory string, membership datadir.Membership, logger
 		Cluster:          membership.ClusterID,
 		MemtableBytesMax: int64(c.MemtableMemory),
 		MemoryBytesMax:   int64(c.DuckDBMemory),
+		CacheBytesMax:    c.cacheBytes(),
 		Threads:          threads,
 		Damaged:          damaged,
 	})

@@ -18,6 +18,13 @@ const (
 	StorageMerges       Metric = "raftmetrics_storage_merges_total"
 	SamplesExpired      Metric = "raftmetrics_samples_expired_total"
 	Deletions           Metric = "raftmetrics_deletions_total"
+	QueriesRefused      Metric = "raftmetrics_queries_refused_total"
+
+	// These are read when somebody looks.
+	StorageMergedRows Metric = "raftmetrics_storage_merged_rows_total"
+	StorageExpired    Metric = "raftmetrics_storage_samples_expired_total"
+	CacheHits         Metric = "raftmetrics_query_cache_hits_total"
+	CacheMisses       Metric = "raftmetrics_query_cache_misses_total"
 
 	TransportSentBytes     Metric = "raftmetrics_transport_sent_bytes_total"
 	TransportSentMessages  Metric = "raftmetrics_transport_sent_messages_total"
@@ -44,6 +51,7 @@ const (
 
 // Gauges: read when somebody looks.
 const (
+	CacheBytes         Metric = "raftmetrics_query_cache_bytes"
 	MemtableBytes      Metric = "raftmetrics_storage_memtable_bytes"
 	RetentionCutoffAge Metric = "raftmetrics_retention_cutoff_age_seconds"
 )
@@ -87,6 +95,12 @@ var definitions = map[Metric]definition{
 	StorageMerges:       {counter, "Steps of merging what flushes wrote, by result.", []string{"result"}, nil},
 	SamplesExpired:      {counter, "Samples of writes that were refused because some were older than what is kept.", nil, nil},
 	Deletions:           {counter, "Deletions of samples that were asked of this node and done.", nil, nil},
+	QueriesRefused:      {counter, "Queries that asked for more than a limit allows, or have no finite answer, by code.", []string{"code"}, nil},
+
+	StorageMergedRows: {counter, "Rows of shard files that merges wrote anew.", nil, nil},
+	StorageExpired:    {counter, "Samples that shards left out because they were older than what is kept when they came.", nil, nil},
+	CacheHits:         {counter, "Looks for decoded columns of shard files that found them in the query cache.", nil, nil},
+	CacheMisses:       {counter, "Looks for decoded columns of shard files that did not.", nil, nil},
 
 	TransportSentBytes:     {counter, "Bytes of Raft messages sent, by peer.", []string{"peer"}, nil},
 	TransportSentMessages:  {counter, "Raft messages sent, by peer.", []string{"peer"}, nil},
@@ -107,6 +121,7 @@ var definitions = map[Metric]definition{
 	TransportRoundTrip:  {histogram, "Time until a peer answered a ping, by peer.", []string{"peer"}, diskBuckets},
 	TransportQueued:     {histogram, "Raft messages that still waited behind a frame that was sent, by peer.", []string{"peer"}, countBuckets},
 
+	CacheBytes:         {gauge, "Bytes that the query cache takes.", nil, nil},
 	MemtableBytes:      {gauge, "Bytes that memtables take.", nil, nil},
 	RetentionCutoffAge: {gauge, "How old samples of a metric that no rule names may be, by the cluster's time; 0 while all are kept.", nil, nil},
 }

@@ -86,6 +86,12 @@ func (t *Telemetry) Watch(m Metric, read func() float64) {
 	t.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: string(m), Help: d.help}, read))
 }
 
+// WatchTotal is Watch for a counter that read knows; what it returns only grows.
+func (t *Telemetry) WatchTotal(m Metric, read func() float64) {
+	d := lookUp(m, counter)
+	t.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: string(m), Help: d.help}, read))
+}
+
 func (t *Telemetry) counterVec(m Metric) *prometheus.CounterVec {
 	d := lookUp(m, counter)
 	t.mu.Lock()

@@ -42,6 +42,7 @@ func TestTelemetryShowsWhatIsFed(t *testing.T) {
 	tel.StringFieldsSkipped(3)
 	tel.Counter(StorageFlushes, "ok").Inc()
 	tel.Histogram(LogSyncSeconds).Observe(0.0003)
+	tel.WatchTotal(CacheHits, func() float64 { return 4 })
 	tel.Watch(MemtableBytes, func() float64 { return 17 })
 	contains(
 		t, text(t, tel),
@@ -55,6 +56,7 @@ func TestTelemetryShowsWhatIsFed(t *testing.T) {
 		`raftmetrics_storage_flushes_total{result="ok"} 1`,
 		`raftmetrics_replication_log_sync_seconds_bucket{le="0.0005"} 1`,
 		`raftmetrics_storage_memtable_bytes 17`,
+		`raftmetrics_query_cache_hits_total 4`,
 	)
 }
 

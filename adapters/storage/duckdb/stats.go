@@ -1,0 +1,35 @@
+package duckdb
+
+// CacheUse returns how often decoded columns were found and missed in the cache, and the bytes it holds now.
+func (s *Store) CacheUse() (hits, misses uint64, bytes int64) {
+	stats := s.cache.Stats()
+	return stats.Hits, stats.Misses, stats.Bytes
+}
+
+// MergedRows returns how many rows merges have written anew since the store was opened.
+func (s *Store) MergedRows() uint64 { return s.merged.Load() }
+
+// ExpiredSamples returns how many samples came to the open shards that lay before their metric's cut-off,
+// and were left out.
+func (s *Store) ExpiredSamples() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var expired uint64
+	for _, r := range s.mu.shards {
+		if r != nil {
+			expired += r.table.Expired()
+		}
+	}
+	return expired
+}
+
+// rows counts the rows that the merges write anew.
+func (c chores) rows() uint64 {
+	var rows int64
+	for _, runs := range c.merges {
+		for _, r := range runs {
+			rows += r.rows
+		}
+	}
+	return uint64(max(0, rows))
+}
