@@ -52,8 +52,8 @@ type Ports struct {
 	Recorder   inbound.Recorder
 	Latest     inbound.LatestReader
 	Aggregator inbound.Aggregator
-	Lister     inbound.SeriesLister // nil: there is no such path
-	Deleter    inbound.Deleter      // nil: there is no such path
+	Lister     inbound.SeriesLister
+	Deleter    inbound.Deleter
 	Health     inbound.HealthReporter
 	Cluster    inbound.ClusterObserver
 	Membership inbound.MembershipAdmin
@@ -63,7 +63,7 @@ type Ports struct {
 
 // complete reports whether every port is there.
 func (p Ports) complete() bool {
-	return p.Recorder != nil && p.Latest != nil && p.Aggregator != nil && p.Health != nil &&
+	return p.Recorder != nil && p.Deleter != nil && p.Lister != nil && p.Latest != nil && p.Aggregator != nil && p.Health != nil &&
 		p.Cluster != nil && p.Membership != nil && p.Retention != nil && p.Storage != nil
 }
 

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"context"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -44,11 +43,7 @@ func (s *Server) getLatest(x *exchange, r *http.Request, vars map[string]string)
 }
 
 func latestRequest(p params, encodedName string) (req inbound.LatestRequest, err error) {
-	text, err := url.PathUnescape(encodedName)
-	if err != nil {
-		return req, fault.Field("metric_name", "has a broken escape in the path", "%XX with two hexadecimal digits")
-	}
-	if req.Metric, err = metric.NewName(text); err != nil {
+	if req.Metric, err = nameInPath(encodedName); err != nil {
 		return req, err
 	}
 	if req.Matchers, err = p.matchers(); err != nil {

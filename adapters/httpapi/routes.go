@@ -40,8 +40,9 @@ func (s *Server) route() {
 		"/readyz":         {methods: map[string]endpoint{http.MethodGet: s.getReady}, open: true, quiet: true},
 		"/health":         {methods: map[string]endpoint{http.MethodGet: s.getHealth}, quiet: true},
 		"/metrics":        {methods: map[string]endpoint{http.MethodGet: s.getMetrics, http.MethodPost: s.postMetrics}, quiet: true},
-		"/metrics/{name}": {methods: map[string]endpoint{http.MethodGet: s.getLatest}},
+		"/metrics/{name}": {methods: map[string]endpoint{http.MethodGet: s.getLatest, http.MethodDelete: s.deleteMetric}},
 		"/aggregate":      {methods: map[string]endpoint{http.MethodGet: s.getAggregate}},
+		"/series":         {methods: map[string]endpoint{http.MethodGet: s.getSeries}},
 
 		"/write":        {methods: map[string]endpoint{http.MethodPost: s.postLines}, dialect: influx1},
 		"/api/v2/write": {methods: map[string]endpoint{http.MethodPost: s.postLines}, dialect: influx2},
@@ -55,12 +56,6 @@ func (s *Server) route() {
 		"/cluster/retention":  {methods: map[string]endpoint{http.MethodGet: s.getRetention, http.MethodPut: s.putRetention}},
 		"/cluster/flush":      {methods: map[string]endpoint{http.MethodPost: s.postFlush}},
 		"/cluster/verify":     {methods: map[string]endpoint{http.MethodGet: s.getVerify}},
-	}
-	if s.ports.Lister != nil {
-		s.routes["/series"] = route{methods: map[string]endpoint{http.MethodGet: s.getSeries}}
-	}
-	if s.ports.Deleter != nil {
-		s.routes["/metrics/{name}"].methods[http.MethodDelete] = s.deleteMetric
 	}
 	// Encoded paths, not cleaned, let a name hold any character: a/b is a%2Fb, and ".." is a name too.
 	s.router = mux.NewRouter().UseEncodedPath().SkipClean(true)
