@@ -14,9 +14,12 @@ import (
 const (
 	// A round takes about roundSpan, but for askedMin and askedMax requests.
 	roundSpan = 300 * time.Millisecond
-	askedMin  = 8
+	askedMin  = 4
 	askedMax  = 300
 	warmUps   = 16 // each variant twice
+	// Slow questions are warmed by warmUpsMin requests: each field that is asked for once.
+	warmUpsMin = 4
+	warmUpSpan = 5 * time.Second
 )
 
 // asked is what a question took of one system.
@@ -26,6 +29,17 @@ type asked struct {
 	rounds   []time.Duration // the median of each round
 	cpu      time.Duration   // of the server, over all rounds
 	requests int
+}
+
+// String returns the figures, or why there are none.
+func (a *asked) String() string {
+	switch {
+	case a.wrong != nil:
+		return "wrong: " + a.wrong.Error()
+	case a.refused != "":
+		return "refused: " + a.refused
+	}
+	return fmt.Sprintf("%v, CPU %v", a.median().Round(time.Microsecond), a.cpuEach().Round(time.Microsecond))
 }
 
 // median returns the median of the rounds' medians.
@@ -65,6 +79,9 @@ func askAll(ctx context.Context, systems []*system, questions []workload.Questio
 				}
 			}
 		}
+		for i, s := range systems {
+			progress("%s of %s: %v", question.Name, s.name, &results[q][i])
+		}
 	}
 	return results, nil
 }
@@ -82,7 +99,8 @@ func (a *asked) warmUp(ctx context.Context, s *system, q workload.Question) (lat
 	client := node.NewClient(s.urls[0], 1)
 	defer client.Close()
 	variants := s.asks(q)
-	for i := 0; i < warmUps && a.valid(); i++ {
+	began := time.Now()
+	for i := 0; i < warmUps && a.valid() && (i < warmUpsMin || time.Since(began) < warmUpSpan); i++ {
 		ask := variants[i%len(variants)]
 		sent := time.Now()
 		answer, err := client.Do(ctx, http.MethodGet, ask.Path, "")
@@ -146,7 +164,7 @@ func profileQuestions(ctx context.Context, o options, systems []*system, questio
 			if err != nil {
 				return fmt.Errorf("%s of %s: %w", q.Name, s.name, err)
 			}
-			progress("%s of %s: %v, CPU %v with the client's %s %v", q.Name, s.name, a.median(), a.cpuEach(), a.refused, a.wrong)
+			progress("%s of %s, with the client's part: %v", q.Name, s.name, &a)
 		}
 	}
 	return nil
