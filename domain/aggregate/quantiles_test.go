@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/raftmetrics/raftmetrics/domain/aggregate"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
 )
 
 // distributions are shapes of values that a search has to narrow down.
@@ -146,4 +147,53 @@ func TestQuantilesWhileSamplesComeAndGo(t *testing.T) {
 			r.Fatalf("found %v, want one of %v", v.Number, possible)
 		}
 	})
+}
+
+// TestTooManyCellsForQuantiles checks that a search is refused before it asks for more than it may hold.
+func TestTooManyCellsForQuantiles(t *testing.T) {
+	window, err := aggregate.WindowOf(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := mustQuery(t, aggregate.QuerySpec{Window: window, GroupBy: []string{"host"}})
+	var three aggregate.Partial
+	three.AddAll([]float64{1, 2, 3})
+	many := make([]float64, 3000)
+	for i := range many {
+		many[i] = float64(i)
+	}
+	var large aggregate.Partial
+	large.AddAll(many)
+	tableOf := func(cells int, p aggregate.Partial) (table aggregate.Table) {
+		for i := 0; i < cells; i += aggregate.WindowsMax {
+			g := aggregate.Group{Tags: []string{string(rune('a' + i/aggregate.WindowsMax))}}
+			for j := range min(aggregate.WindowsMax, cells-i) {
+				g.Cells = append(g.Cells, aggregate.Cell{Start: metric.Timestamp(j), Partial: p})
+			}
+			table.Groups = append(table.Groups, g)
+		}
+		table.SeriesKnown = true
+		return table
+	}
+	f := func(cells int, p aggregate.Partial, want error) {
+		t.Helper()
+		s := aggregate.NewSearch(aggregate.Question{Query: q, Functions: []aggregate.Function{aggregate.Count, quantileFunctions[0]}})
+		if _, _, err := s.Next(); err != nil {
+			t.Fatal(err)
+		}
+		err := s.Take(tableOf(cells, p))
+		if err == nil {
+			_, _, err = s.Next()
+		}
+		if !errors.Is(err, want) {
+			t.Errorf("%d cells of %d samples: %v, want %v", cells, p.Count(), err, want)
+		}
+	}
+	f(aggregate.PlannedCellsMax, three, nil)
+	f(aggregate.PlannedCellsMax+1, three, aggregate.ErrTooManyPlanned)
+	f(20_000, large, nil) // too many values to keep, so they get bins
+	f(60_000, large, aggregate.ErrTooManyHeld)
+	var alike aggregate.Partial
+	alike.AddAll([]float64{7, 7, 7})
+	f(2*aggregate.PlannedCellsMax, alike, nil) // known at once
 }
