@@ -150,8 +150,8 @@ func (s *Store) samples(ctx context.Context, portions []portion) ([][]*warm.Bloc
 	for i := range gaps {
 		bytes += total(counts[i])*16 + int64(len(gaps[i].ids)*len(gaps[i].windows()))*int64(unsafe.Sizeof(warm.Column{}))
 	}
-	if bytes > s.options.CacheBytesMax/2 {
-		return nil, nil
+	if bytes > s.options.CacheBytesMax/4*3 {
+		return nil, nil // What is read last would push out what was read first.
 	}
 	for i := range gaps {
 		if ok, err := s.fetch(ctx, w, &gaps[i], of[i], total(counts[i])); err != nil || !ok {
