@@ -229,7 +229,7 @@ func completeMemory(c *Config) error {
 }
 
 // cacheBytes is the limit of the query cache as storage wants it: less than 0 for none.
-func (c *Config) cacheBytes() int64 {
+func (c Config) cacheBytes() int64 {
 	if c.QueryCacheMemory == 0 {
 		return -1
 	}
@@ -239,7 +239,7 @@ func (c *Config) cacheBytes() int64 {
 // goMemory returns the soft limit of Go's memory that leaves room for DuckDB, whose memory Go does not see,
 // in what this machine or container allows; 0: unknown. At it the collector works harder instead of letting
 // garbage pile up until the container ends the process.
-func (c *Config) goMemory() int64 {
+func (c Config) goMemory() int64 {
 	bytes, ok := system.MemoryBytes(os.DirFS("/"))
 	if !ok {
 		return 0

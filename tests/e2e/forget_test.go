@@ -81,13 +81,12 @@ func (s *story) at() time.Time {
 	return storyBase.Add(time.Duration(s.random.IntN(storySeconds)) * time.Second)
 }
 
-// of returns the history of a series.
-func (s *story) of(metric, host string) *history {
+// keep notes that a series has the history h now.
+func (s *story) keep(metric, host string, h history) {
 	if s.kept[metric] == nil {
 		s.kept[metric] = map[string]history{}
 	}
-	h := s.kept[metric][host]
-	return &h
+	s.kept[metric][host] = h
 }
 
 // run returns points in time, mostly in order, of which some repeat, and values of which some are equal.
@@ -110,27 +109,27 @@ func (s *story) run() []point {
 // writeLines writes in line protocol, where a repeated timestamp replaces.
 func (s *story) writeLines() {
 	metric, host := s.metric(), s.host()
-	h := s.of(metric, host)
+	h := s.kept[metric][host]
 	var b strings.Builder
 	for _, p := range s.run() {
 		fmt.Fprintf(&b, "%s,host=%s value=%v %d\n", metric, host, p.value, p.at.Unix())
-		h.replace(p)
+		h = h.replaced(p)
 	}
 	do(s.t, s.client, http.StatusNoContent, http.MethodPost, "/write?precision=s", b.String())
-	s.kept[metric][host] = *h
+	s.keep(metric, host, h)
 }
 
 // writeSamples writes through the native API, where every observation counts.
 func (s *story) writeSamples() {
 	metric, host := s.metric(), s.host()
-	h := s.of(metric, host)
+	h := s.kept[metric][host]
 	var samples []string
 	for _, p := range s.run() {
 		samples = append(samples, fmt.Sprintf(`{"metric_name":%q,"value":%v,"timestamp":%q,"tags":{"host":%q}}`, metric, p.value, p.at.Format(time.RFC3339), host))
-		*h = append(*h, p)
+		h = append(h, p)
 	}
 	do(s.t, s.client, http.StatusCreated, http.MethodPost, "/metrics", "["+strings.Join(samples, ",")+"]")
-	s.kept[metric][host] = *h
+	s.keep(metric, host, h)
 }
 
 // remove deletes a range of a metric, or all of it.
@@ -154,8 +153,7 @@ func (s *story) remove() {
 		if len(h) > 0 {
 			status = http.StatusNoContent
 		}
-		h.drop(from, to)
-		s.kept[metric][host] = h
+		s.keep(metric, host, h.without(from, to))
 	}
 	do(s.t, s.client, status, http.MethodDelete, "/metrics/"+metric+"?"+query.Encode(), "")
 }
@@ -251,7 +249,7 @@ func TestRetention(t *testing.T) {
 		}
 		return got
 	}
-	write := func(status int, from, to int) {
+	write := func(status, from, to int) {
 		t.Helper()
 		var b strings.Builder
 		for ago := from; ago < to; ago++ {

@@ -20,29 +20,29 @@ type point struct {
 // history is one series' samples in the order in which they were written.
 type history []point
 
-// replace records a sample by the rule of protocols in which a repeated timestamp replaces the value.
-func (h *history) replace(p point) {
+// replaced returns h after a sample was recorded by the rule of protocols in which a repeated timestamp
+// replaces the value.
+func (h history) replaced(p point) history {
 	last, found := math.NaN(), false
-	for _, q := range *h {
+	for _, q := range h {
 		if q.at.Equal(p.at) {
 			last, found = q.value, true
 		}
 	}
 	if found && last == p.value {
-		return
+		return h
 	}
-	h.drop(p.at, p.at)
-	*h = append(*h, p)
+	return append(h.without(p.at, p.at), p)
 }
 
-// drop forgets the samples from and to, both inclusive.
-func (h *history) drop(from, to time.Time) {
-	*h = slices.DeleteFunc(*h, func(p point) bool { return !p.at.Before(from) && !p.at.After(to) })
+// without returns h after the samples from and to, both inclusive, were forgotten.
+func (h history) without(from, to time.Time) history {
+	return slices.DeleteFunc(h, func(p point) bool { return !p.at.Before(from) && !p.at.After(to) })
 }
 
 // sorted returns the samples by time, those of one time in the order of writing.
-func (h history) sorted() []point {
-	points := slices.Clone([]point(h))
+func (h history) sorted() history {
+	points := slices.Clone(h)
 	slices.SortStableFunc(points, func(a, b point) int { return a.at.Compare(b.at) })
 	return points
 }
