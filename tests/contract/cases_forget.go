@@ -31,10 +31,18 @@ type script struct {
 func runScript(t env, operations func(step func(operation))) {
 	for name, settle := range map[string]func(*script){
 		"in memory": func(*script) {},
-		"cut":       (*script).cutAll,
 		"flushed":   (*script).flushAll,
-		"restarted": func(s *script) { s.flushAll(); s.crash(); s.begin(1) },
-		"merged":    func(s *script) { s.flushAll(); s.mergeAll() },
+		"restarted": func(s *script) {
+			if len(s.log)%4 == 0 {
+				s.flushAll()
+				s.crash()
+				s.begin(1)
+			}
+		},
+		"merged": func(s *script) {
+			s.flushAll()
+			s.merge(0, len(s.log)%2 == 0)
+		},
 		"in turn": func(s *script) {
 			switch len(s.log) % 4 {
 			case 0:
@@ -76,12 +84,6 @@ func (s *script) flushAll() {
 	s.flush(0, s.index)
 }
 
-func (s *script) mergeAll() {
-	if s.merges() {
-		s.merge(0, true)
-	}
-}
-
 func (s *script) step(o operation) {
 	s.Helper()
 	switch {
@@ -101,6 +103,7 @@ func (s *script) step(o operation) {
 func (s *script) checkAll() {
 	s.Helper()
 	samples := contentOf(s.log).samples
+	s.checkContent(0, samples)
 	for _, metricName := range []string{"m", "n"} {
 		of := nameOf(s, metricName)
 		s.check(aggregate.QuerySpec{Metric: of, GroupBy: []string{"h"}}, samples, 0)
@@ -219,6 +222,43 @@ func testRetain(t env) {
 		step(cutoffs(5*hour, 5*hour))
 		write(sample{n, 5 * hour, 9})
 	})
+}
+
+// testForgottenSnapshot moves a shard with all that was forgotten in it to another store.
+func testForgottenSnapshot(t env) {
+	from, to := &script{subject: start(t, Options{}, 1)}, &script{subject: start(t, Options{}, 1)}
+	a, n := seriesOf(t, `m{h="a"}`), seriesOf(t, "n")
+	const hour = 3600 * second
+	for _, o := range []operation{
+		{samples: []sample{{a, 1, 1}, {a, 2, 2}, {n, 1, 3}, {n, hour, 4}, {a, hour, 4}, {a, hour, 5}}},
+		{samples: []sample{{a, 2, 3}, {a, hour, 4}}, replace: true},
+		{delete: &outbound.Deletion{Metric: a.Name(), Range: rangeOf(t, 1, 1)}},
+		{retain: &metric.Cutoffs{Default: metric.TimestampMin, Rules: []metric.CutoffRule{{Pattern: "n", Before: metric.Timestamp(hour)}}}},
+		{delete: &outbound.Deletion{Metric: n.Name(), Range: aggregate.Everything()}},
+		{samples: []sample{{n, 2 * hour, 7}}},
+	} {
+		from.step(o)
+		if o.delete != nil {
+			from.flushAll()
+		}
+	}
+	from.flushAll()
+	to.step(operation{samples: []sample{{n, 1, 100}, {a, 1, 100}}})
+	manifest := from.transfer(0, from.index, to.subject)
+	to.install(0, manifest, from.index)
+	to.log, to.index = from.log, from.index
+	to.checkAll()
+	for _, o := range []operation{ // The cut-offs came along.
+		{samples: []sample{{n, 1, 1}, {n, hour, 2}}},
+		{delete: &outbound.Deletion{Metric: a.Name(), Range: aggregate.Everything()}},
+	} {
+		to.step(o)
+		to.checkAll()
+	}
+	to.flushAll()
+	to.crash()
+	to.begin(1)
+	to.checkAll()
 }
 
 func testListings(t env) {

@@ -23,6 +23,7 @@ type Store interface {
 	outbound.SeriesNumberer
 	outbound.SampleRemover
 	outbound.SeriesLister
+	outbound.RunMerger
 }
 
 // Options are what a case asks of the adapter's configuration.
@@ -80,6 +81,8 @@ func Run(t *testing.T, f Factory) {
 		{"Deletions", testDelete},
 		{"Deletions and restarts", testDeleteRestart},
 		{"Cut-offs", testRetain},
+		{"Snapshots carry what is forgotten", testForgottenSnapshot},
+		{"Queries beside deletions and replacements", testForgetConcurrency},
 		{"Listings", testListings},
 		{"Richer questions", testQuestions},
 		{"Gate admits small writes", testGate},

@@ -27,7 +27,7 @@ func testDifferential(t env) {
 				d.stop()
 			}
 		}()
-		actions := map[string]func(*rapid.T){
+		r.Repeat(map[string]func(*rapid.T){
 			"append":   d.appendSome,
 			"append2":  d.appendSome,
 			"replace":  d.replaceSome,
@@ -42,11 +42,9 @@ func testDifferential(t env) {
 			"ask":      d.askAny,
 			"latest":   d.latestAny,
 			"list":     d.listAny,
-		}
-		if d.merges() {
-			actions["merge"] = d.mergeOne
-		}
-		r.Repeat(actions)
+			"digest":   d.digestOne,
+			"merge":    d.mergeOne,
+		})
 		d.queryAny(r)
 	})
 }
@@ -315,6 +313,12 @@ func (d *differential) listAny(r *rapid.T) {
 		spec.Metric = nameOf(r, anyMetric.Draw(r, "metric"))
 	}
 	d.checkList(spec, samples, ids...)
+}
+
+// digestOne compares a shard's digest, by which replicas are compared, whatever they flushed when.
+func (d *differential) digestOne(r *rapid.T) {
+	id := anyShard.Draw(r, "shard")
+	d.checkContent(shard.ID(id), d.shards[id].content().samples)
 }
 
 func (d *differential) latestAny(r *rapid.T) {

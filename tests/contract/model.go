@@ -1,8 +1,11 @@
 package contract
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 
+	"github.com/raftmetrics/raftmetrics/adapters/storage/memtable"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
 	"github.com/raftmetrics/raftmetrics/ports/outbound"
 )
@@ -72,6 +75,22 @@ func (c *content) add(s sample, replace bool) {
 // knows reports whether the metric has a series with samples.
 func (c *content) knows(name metric.Name) bool {
 	return slices.ContainsFunc(c.samples, func(s sample) bool { return s.series.Name() == name })
+}
+
+// digestOf sums up samples, whatever way storage has them.
+func digestOf(samples []sample) [32]byte {
+	bySeries := map[string][]memtable.Point{}
+	for _, s := range samples {
+		bySeries[s.series.Key()] = append(bySeries[s.series.Key()], memtable.Point{At: s.at, Value: s.value})
+	}
+	digest, points := memtable.NewDigest(), memtable.NewPointsDigest()
+	for _, key := range slices.Sorted(maps.Keys(bySeries)) {
+		own := bySeries[key]
+		slices.SortStableFunc(own, func(a, b memtable.Point) int { return cmp.Compare(a.At, b.At) })
+		points.Add(own)
+		digest.Series(key, points.Sum())
+	}
+	return digest.Sum()
 }
 
 // list answers l over samples.

@@ -114,10 +114,9 @@ func (s *subject) retain(id shard.ID, c metric.Cutoffs) {
 // merge merges until there is no more to do.
 func (s *subject) merge(id shard.ID, all bool) {
 	s.Helper()
-	merger, _ := s.store.(outbound.RunMerger)
 	for more, steps := true, 0; more; steps++ {
 		var err error
-		if more, err = merger.Merge(s.ctx, id, all); err != nil || steps == mergeStepsMax {
+		if more, err = s.store.Merge(s.ctx, id, all); err != nil || steps == mergeStepsMax {
 			s.Fatalf("Merge(%d): step %d: %v", id, steps, err)
 		}
 	}
@@ -139,8 +138,18 @@ func (s *subject) checkList(spec metric.ListingSpec, samples []sample, shards ..
 	}
 }
 
-// merges reports whether the store merges.
-func (s *subject) merges() bool { _, ok := s.store.(outbound.RunMerger); return ok }
+// checkContent compares the digest of a shard with that of samples.
+func (s *subject) checkContent(id shard.ID, samples []sample) {
+	s.Helper()
+	sum, err := s.store.PinContent(id)
+	if err != nil {
+		s.Fatalf("PinContent(%d): %v", id, err)
+	}
+	got, err := sum(s.ctx)
+	if want := digestOf(samples); err != nil || !bytes.Equal(got, want[:]) {
+		s.Fatalf("the digest of shard %d is %x, %v, want %x", id, got, err, want)
+	}
+}
 
 func (s *subject) cut(id shard.ID, index uint64) outbound.AppliedState {
 	state := stateAt(index)
