@@ -39,12 +39,18 @@ func TestReadmeExamples(t *testing.T) {
 			case "-d":
 				method, body, status = "POST", words[1], 201
 				words = words[1:]
+			case "--data-binary":
+				method, body, status = "POST", words[1], 204
+				words = words[1:]
+			case "-X":
+				method, status = words[1], 204
+				words = words[1:]
 			default:
 				path = strings.TrimPrefix(words[0], "localhost:8080")
 			}
 		}
-		if a := do(t, c, status, method, path, body, header...); a.Body == "" {
-			t.Errorf("curl %s: an empty answer", command)
+		if a := do(t, c, status, method, path, body, header...); (a.Body == "") != (status == 204) {
+			t.Errorf("curl %s: an empty answer, or one where there should be none", command)
 		}
 	}
 }

@@ -67,3 +67,23 @@ func BenchmarkDecode(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkDecodeUnknown decodes series that no decoder has seen.
+func BenchmarkDecodeUnknown(b *testing.B) {
+	var body bytes.Buffer
+	for line := range benchSamples / len(benchFields) {
+		fmt.Fprintf(&body, "cpu,host=host_%d,region=eu-west-1", line)
+		for f, name := range benchFields {
+			fmt.Fprintf(&body, "%c%s=%d.%02d", " ,,,,,,,,,"[f], name, line%100, (line+f)%97)
+		}
+		fmt.Fprintf(&body, " 17225136%02d000000000\n", line%60)
+	}
+	b.ReportAllocs()
+	before := cpu(b)
+	for b.Loop() {
+		if _, _, err := newDecoder(b).Decode(bytes.NewReader(body.Bytes()), Options{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64((cpu(b)-before).Nanoseconds())/float64(b.N)/benchSamples, "cpu-ns/sample")
+}

@@ -15,7 +15,7 @@ const (
 	// groupIndexMin is from how many fields on a group has an index.
 	groupIndexMin = 16
 	// fieldOverheadBytes is roughly what one field of a group costs beside its texts.
-	fieldOverheadBytes = 176
+	fieldOverheadBytes = 128
 	// valueField is the field whose samples belong to the metric that the measurement names.
 	valueField = "value"
 )
