@@ -46,6 +46,22 @@ func appendTags(b []byte, tags []metric.Tag) []byte {
 	return append(b, '}')
 }
 
+// roomFor returns about how many bytes an answer takes.
+func roomFor(a aggregate.Answer) int {
+	const (
+		windowBytes = len(`{"start":"2006-01-02T15:04:05Z","end":"2006-01-02T15:04:05Z","aggregations":{}},`)
+		valueBytes  = len(`"count":12.123456789012345,`)
+	)
+	bytes := answerBytes
+	for _, g := range a.Groups {
+		bytes += answerBytes/4 + len(g.Values)*valueBytes
+		if len(g.Windows) > 0 {
+			bytes += len(g.Windows) * (windowBytes + len(g.Windows[0].Values)*valueBytes)
+		}
+	}
+	return bytes
+}
+
 // appendAnswer appends the answer to an aggregate question, in one of four shapes: with window or
 // without, with group_by or without.
 func appendAnswer(b []byte, a aggregate.Answer) []byte {
@@ -100,14 +116,21 @@ func appendResult(b []byte, g aggregate.AnswerGroup, windowed bool) []byte {
 		return appendValues(b, g.Values)
 	}
 	b = append(b, `"windows":[`...)
+	endFrom, endTo := 0, 0 // where in b the end of the window before stands
 	for i, w := range g.Windows {
 		if i > 0 {
 			b = append(b, ',')
 		}
 		b = append(b, `{"start":`...)
-		b = appendTimestamp(b, w.Start)
+		if i > 0 && w.Start == g.Windows[i-1].End {
+			b = append(b, b[endFrom:endTo]...)
+		} else {
+			b = appendTimestamp(b, w.Start)
+		}
 		b = append(b, `,"end":`...)
+		endFrom = len(b)
 		b = appendTimestamp(b, w.End)
+		endTo = len(b)
 		b = append(b, `,"aggregations":`...)
 		b = appendValues(b, w.Values)
 		b = append(b, '}')

@@ -94,14 +94,14 @@ func (s *Server) getAggregate(x *exchange, r *http.Request, _ map[string]string)
 		if err != nil {
 			return err
 		}
-		x.sendJSON(r, http.StatusOK, appendAnswer(make([]byte, 0, answerBytes), answer))
+		x.sendJSON(r, http.StatusOK, appendAnswer(make([]byte, 0, roomFor(answer)), answer))
 		return nil
 	}
 	answers, err := s.aggregateAll(ctx, requests)
 	if err != nil {
 		return err
 	}
-	x.sendJSON(r, http.StatusOK, appendAnswers(make([]byte, 0, len(answers)*answerBytes), answers))
+	x.sendJSON(r, http.StatusOK, appendAnswers(make([]byte, 0, len(answers)*roomFor(answers[0])), answers))
 	return nil
 }
 

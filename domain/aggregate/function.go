@@ -42,7 +42,7 @@ const (
 	quantileUnits = 10_000
 )
 
-var functionNames = map[Function]string{
+var functionNames = [...]string{
 	Avg: "avg", Min: "min", Max: "max", Sum: "sum", Count: "count", First: "first", Last: "last",
 	Stddev: "stddev", Increase: "increase", Rate: "rate", Delta: "delta",
 }
@@ -72,7 +72,7 @@ func (f Function) Rank(count uint64) uint64 {
 
 // String returns the name used in queries and answers.
 func (f Function) String() string {
-	if f <= quantileBase {
+	if int(f) < len(functionNames) {
 		return functionNames[f]
 	}
 	text := strconv.FormatFloat(float64(f-quantileBase)/100, 'f', -1, 64)
@@ -84,8 +84,8 @@ const functionForm = "a comma list of avg, min, max, sum, count, first, last, st
 // ParseFunction reads the name of one function.
 func ParseFunction(text string) (Function, error) {
 	for f, name := range functionNames {
-		if name == text {
-			return f, nil
+		if name == text && name != "" {
+			return Function(f), nil
 		}
 	}
 	if f, ok := parseQuantile(text); ok {

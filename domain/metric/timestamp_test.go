@@ -75,3 +75,22 @@ func TestTimestampLimits(t *testing.T) {
 	_, err := metric.TimestampOf(time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC))
 	wantInvalid(t, "year 10000", err)
 }
+
+// TestTextIsThatOfPackageTime compares the own calendar with the usual one.
+func TestTextIsThatOfPackageTime(t *testing.T) {
+	check := func(t rapid.TB, at metric.Timestamp) {
+		if got, want := at.String(), at.Time().Format(time.RFC3339Nano); got != want {
+			t.Fatalf("%d is %s, want %s", at, got, want)
+		}
+	}
+	const day = 86_400_000_000
+	for at := metric.Timestamp(-135_000 * day); at < 157_000*day; at += day { // two cycles of 400 years
+		check(t, at)
+	}
+	for _, at := range []metric.Timestamp{metric.TimestampMax, metric.TimestampMax + 1, metric.TimestampMin - 1} {
+		check(t, at)
+	}
+	rapid.Check(t, func(r *rapid.T) {
+		check(r, metric.Timestamp(rapid.Int64Range(int64(metric.TimestampMin), int64(metric.TimestampMax)).Draw(r, "at")))
+	})
+}

@@ -1,0 +1,43 @@
+package httpapi
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/raftmetrics/raftmetrics/domain/aggregate"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
+)
+
+// BenchmarkAppendAnswer encodes 28 hours of 100 hosts.
+func BenchmarkAppendAnswer(b *testing.B) {
+	const hour = metric.Timestamp(3_600_000_000)
+	name, err := metric.NewName("cpu")
+	if err != nil {
+		b.Fatal(err)
+	}
+	window, err := aggregate.ParseWindow("1h")
+	if err != nil {
+		b.Fatal(err)
+	}
+	q, err := aggregate.NewQuery(aggregate.QuerySpec{Metric: name, Window: window, GroupBy: []string{"host"}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	answer := aggregate.Answer{Query: q}
+	for i := range 100 {
+		g := aggregate.AnswerGroup{Tags: []metric.Tag{{Key: "host", Value: fmt.Sprint("h", i)}}}
+		for j := range metric.Timestamp(28) {
+			g.Windows = append(g.Windows, aggregate.WindowValues{
+				Start: received + j*hour, End: received + (j+1)*hour,
+				Values: []aggregate.Value{{Function: aggregate.Avg, Number: 50 + float64(i)/3 + float64(j)/7}},
+			})
+		}
+		answer.Groups = append(answer.Groups, g)
+	}
+	var buffer []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		buffer = appendAnswer(buffer[:0], answer)
+	}
+	b.SetBytes(int64(len(buffer)))
+}
