@@ -33,7 +33,9 @@ type Builder struct {
 	known  bool
 	groups map[string]*groupBuilder
 	cells  int
-	slab   []Partial // where the next cells' partials come from
+	slab   []Cell // where the next cells come from
+	newest *groupBuilder
+	usual  int // how many cells the group before the newest has
 
 	fold  Fold        // the one in progress
 	alone GroupHandle // of the last fold: without group_by that of all
@@ -48,20 +50,16 @@ type groupBuilder struct {
 	key  string
 	tags []string
 	// cells come mostly ascending, series by series, so most are where the one before was or next to it.
-	cells   []builtCell
+	cells   []*Cell
+	pieces  [][]Cell                 // where they are, in that order
 	recent  int                      // index of the cell asked for last
 	byStart map[metric.Timestamp]int // index by start; nil while cells are ascending
-}
-
-type builtCell struct {
-	start   metric.Timestamp
-	partial *Partial
 }
 
 // find returns the index of a cell, or -1.
 func (g *groupBuilder) find(start metric.Timestamp) int {
 	for i := g.recent; i < min(g.recent+2, len(g.cells)); i++ {
-		if g.cells[i].start == start {
+		if g.cells[i].Start == start {
 			return i
 		}
 	}
@@ -77,33 +75,60 @@ func (g *groupBuilder) find(start metric.Timestamp) int {
 	return -1
 }
 
-func byStart(c builtCell, start metric.Timestamp) int { return cmp.Compare(c.start, start) }
+func byStart(c *Cell, start metric.Timestamp) int { return cmp.Compare(c.Start, start) }
+
+// slabMax bounds how many cells are allocated at one time.
+const slabMax = 256
 
 // add adds a cell that find did not find.
-func (g *groupBuilder) add(start metric.Timestamp, p *Partial) {
-	n := len(g.cells)
-	if n > 0 && g.byStart == nil && start < g.cells[n-1].start {
+func (b *Builder) add(g *groupBuilder, start metric.Timestamp) *Cell {
+	n, last := len(g.cells), len(g.pieces)-1
+	if n > 0 && g.byStart == nil && start < g.cells[n-1].Start {
 		g.byStart = make(map[metric.Timestamp]int, 2*n)
 		for i, c := range g.cells {
-			g.byStart[c.start] = i
+			g.byStart[c.Start] = i
 		}
 	}
 	if g.byStart != nil {
 		g.byStart[start] = n
 	}
-	g.cells = append(g.cells, builtCell{start: start, partial: p})
+	if last < 0 || len(g.pieces[last]) == cap(g.pieces[last]) {
+		// Groups mostly have as many cells as the one before.
+		g.pieces = append(g.pieces, b.piece(min(slabMax, max(1, n, b.usual-n))))
+		last++
+	}
+	g.pieces[last] = append(g.pieces[last], Cell{Start: start}) // within its capacity, so that cells stay where they are
+	c := &g.pieces[last][len(g.pieces[last])-1]
+	g.cells = append(g.cells, c)
+	return c
 }
 
-// slabMax bounds how many partials are allocated at one time.
-const slabMax = 256
-
-// newPartial returns an empty partial that stays where it is.
-func (b *Builder) newPartial() *Partial {
-	if len(b.slab) == cap(b.slab) {
-		b.slab = make([]Partial, 0, min(slabMax, max(1, b.cells)))
+// piece returns room for n cells.
+func (b *Builder) piece(n int) []Cell {
+	if cap(b.slab)-len(b.slab) < n {
+		b.slab = make([]Cell, 0, max(n, min(slabMax, b.cells)))
 	}
-	b.slab = b.slab[:len(b.slab)+1]
-	return &b.slab[len(b.slab)-1]
+	at := len(b.slab)
+	b.slab = b.slab[:at+n]
+	return b.slab[at : at : at+n]
+}
+
+// table returns the cells that have samples, ascending.
+func (g *groupBuilder) table() []Cell {
+	empty := func(c Cell) bool { return c.Partial.count == 0 }
+	var cells []Cell
+	if len(g.pieces) == 1 {
+		cells = g.pieces[0]
+	} else {
+		cells = slices.Concat(g.pieces...)
+	}
+	if slices.ContainsFunc(cells, empty) {
+		cells = slices.DeleteFunc(cells, empty)
+	}
+	if g.byStart != nil {
+		slices.SortFunc(cells, func(a, b Cell) int { return cmp.Compare(a.Start, b.Start) })
+	}
+	return cells
 }
 
 // NewBuilder returns an empty builder for the answers to q.
@@ -142,6 +167,10 @@ func (b *Builder) Group(tags []string) (GroupHandle, error) {
 		}
 		g = &groupBuilder{key: key, tags: tags}
 		b.groups[key] = g
+		if b.newest != nil {
+			b.usual = len(b.newest.cells)
+		}
+		b.newest = g
 	}
 	return GroupHandle{b: b, g: g}, nil
 }
@@ -152,7 +181,7 @@ func (h GroupHandle) Cell(start metric.Timestamp) (*Partial, error) {
 	g := h.g
 	if i := g.find(start); i >= 0 {
 		g.recent = i
-		return g.cells[i].partial, nil
+		return &g.cells[i].Partial, nil
 	}
 	if len(g.cells) >= WindowsMax {
 		return nil, ErrTooManyWindows.WithDetail("limit", WindowsMax)
@@ -162,9 +191,7 @@ func (h GroupHandle) Cell(start metric.Timestamp) (*Partial, error) {
 	}
 	h.b.cells++
 	g.recent = len(g.cells)
-	p := h.b.newPartial()
-	g.add(start, p)
-	return p, nil
+	return &h.b.add(g, start).Partial, nil
 }
 
 // Add takes one sample's value into the window that holds at.
@@ -210,17 +237,9 @@ func (b *Builder) Table() Table {
 	b.endFold()
 	t := Table{SeriesKnown: b.known, Groups: make([]Group, 0, len(b.groups))}
 	for _, g := range b.groups {
-		cells := make([]Cell, 0, len(g.cells))
-		for _, c := range g.cells {
-			if c.partial.count > 0 {
-				cells = append(cells, Cell{Start: c.start, Partial: *c.partial})
-			}
-		}
+		cells := g.table()
 		if len(cells) == 0 {
 			continue
-		}
-		if g.byStart != nil {
-			slices.SortFunc(cells, func(a, b Cell) int { return cmp.Compare(a.Start, b.Start) })
 		}
 		t.Groups = append(t.Groups, Group{Tags: g.tags, Cells: cells})
 	}
