@@ -20,7 +20,7 @@ type Tombstone struct {
 
 // tombstoneBytes is what a deletion counts as in Usage.Active, so that very many of them want a cut: it
 // is what they cost flushes and queries rather than memory.
-const tombstoneBytes = 32 << 10
+const tombstoneBytes = 256 << 10
 
 // forgotten reports whether any of dead covers at; the caller looked at metric and generation.
 func forgotten(dead []Tombstone, at int64) bool {

@@ -53,12 +53,12 @@ func (t *Table) View(q aggregate.Query) *View {
 	v.live = t.mu.catalogue.Live(v.metric) > 0
 	v.from = max(v.from, t.mu.catalogue.Cutoff(v.metric))
 	v.dead = deadOf(t.mu.tombstones, v.metric)
-	active := t.mu.active
+	active, sealed := t.mu.active, withSamples(t.mu.sealed)
 	// An appender may be waiting, so what follows allocates twice, not for every series.
 	copies := make([]column, 0, min(len(v.ids), len(active.columns)))
-	v.parts = make([]part, 0, v.partsMax(t.mu.sealed)+cap(copies))
+	v.parts = make([]part, 0, v.partsMax(sealed)+cap(copies))
 	for _, id := range v.ids {
-		for _, g := range t.mu.sealed {
+		for _, g := range sealed {
 			if c := g.column(id); v.wants(c) {
 				v.parts = append(v.parts, part{series: id, column: c, last: g.last})
 			}
@@ -69,6 +69,15 @@ func (t *Table) View(q aggregate.Query) *View {
 		}
 	}
 	return v
+}
+
+// withSamples leaves out the empty ones of generations: deletions make them.
+func withSamples(generations []*Generation) []*Generation {
+	empty := func(g *Generation) bool { return g.samples == 0 }
+	if !slices.ContainsFunc(generations, empty) {
+		return generations
+	}
+	return slices.DeleteFunc(slices.Clone(generations), empty)
 }
 
 // partsMax bounds the parts that the selected series can have in generations.
