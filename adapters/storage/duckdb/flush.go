@@ -125,7 +125,8 @@ func (r *replica) write(ctx context.Context, c *engine.Conn, cut outbound.Applie
 	if err := checkpoint(context.WithoutCancel(ctx), c, r.catalog); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
-	return r.publish(nil, runs) // Before the view that needs them can be taken.
+	_ = r.publish(nil, runs) // Before the view that needs them can be taken.
+	return r.measure(context.WithoutCancel(ctx), c)
 }
 
 // noteRetention remembers the cut-offs that the file has.

@@ -40,7 +40,10 @@ func (s *Store) Merge(ctx context.Context, id shard.ID, all bool) (more bool, er
 		return false, nil
 	}
 	err = s.with(running, forMerges, func(ctx context.Context, c *engine.Conn) error {
-		return s.recovered(ctx, c, r, r.tidy(ctx, c, todo))
+		if todo.rewrite {
+			return s.rewriteFile(ctx, c, r)
+		}
+		return s.recovered(ctx, c, r, s.tidy(ctx, c, r, todo))
 	}, r)
 	if err != nil {
 		s.noteDamage(r, err)
@@ -55,9 +58,10 @@ type chores struct {
 	merges  [][]run
 	expired []expiry
 	cutoffs []int64 // by metric, which expired comes from
+	rewrite bool    // of the whole file
 }
 
-func (c chores) none() bool { return len(c.merges) == 0 && len(c.expired) == 0 }
+func (c chores) none() bool { return len(c.merges) == 0 && len(c.expired) == 0 && !c.rewrite }
 
 // expiry is metrics, nil for all, whose windows before a cut-off are dropped.
 type expiry struct {
@@ -65,13 +69,15 @@ type expiry struct {
 	cutoff  int64
 }
 
-// chores returns what is to be done next. Windows are dropped first: what goes need not be merged.
+// chores returns what is to be done next. Windows are dropped first: what goes need not be merged. The file
+// is rewritten last, for merges leave most of the free space behind.
 func (r *replica) chores(all bool) chores {
 	runs := r.runList()
 	if expired, cutoffs := r.expiries(runs); len(expired) > 0 {
 		return chores{expired: expired, cutoffs: cutoffs}
 	}
-	return chores{merges: chooseMerges(runs, all)}
+	merges := chooseMerges(runs, all)
+	return chores{merges: merges, rewrite: len(merges) == 0 && r.wantsRewrite(all)}
 }
 
 // expiries returns what can be dropped of windows that lie before cut-offs. Cut-offs that are not durable
@@ -106,8 +112,9 @@ func (r *replica) expiries(runs []run) (expired []expiry, cutoffs []int64) {
 }
 
 // tidy does chores, in one transaction and a checkpoint. Only the commit keeps readers waiting.
-func (r *replica) tidy(ctx context.Context, c *engine.Conn, todo chores) error {
+func (s *Store) tidy(ctx context.Context, c *engine.Conn, r *replica, todo chores) error {
 	var runs []run
+	dropped := int64(0)
 	err := c.TransactAround(ctx, func() error {
 		e, err := newEraser(ctx, c, r.catalog)
 		if err != nil {
@@ -116,6 +123,7 @@ func (r *replica) tidy(ctx context.Context, c *engine.Conn, todo chores) error {
 		if err := e.do(todo); err != nil {
 			return err
 		}
+		dropped = e.erased
 		runs, err = loadRuns(ctx, c, r.catalog)
 		return err
 	}, func(commit func() error) error {
@@ -130,7 +138,8 @@ func (r *replica) tidy(ctx context.Context, c *engine.Conn, todo chores) error {
 	if todo.cutoffs != nil {
 		r.expired.Store(&todo.cutoffs)
 	}
-	return nil
+	s.tidied.note(todo, dropped)
+	return r.measure(context.WithoutCancel(ctx), c)
 }
 
 // do does chores in the transaction of e.

@@ -3,7 +3,10 @@ package duckdb_test
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb"
@@ -184,4 +187,98 @@ func TestRetentionDropsWindows(t *testing.T) {
 	if _, found, err := s.Latest(t.Context(), []shard.ID{0}, name, metric.Matchers{}); found || err != nil {
 		t.Errorf("what was dropped came back: %v", err)
 	}
+}
+
+// TestSpaceIsGivenBack deletes most of a file and merges: it becomes small, beside queries that go on; what
+// is left is read after a restart.
+func TestSpaceIsGivenBack(t *testing.T) {
+	n := newNode(t, duckdb.Options{})
+	s := start(t, n)
+	open(t, s, 0)
+	r := rand.New(rand.NewPCG(3, 4))
+	for index := range uint64(2) {
+		c := outbound.Columns{Keys: []string{"cpu", "gone"}}
+		for i := range 1_500_000 {
+			c.Series = append(c.Series, uint32(i%2))
+			c.Timestamps = append(c.Timestamps, int64(index)*day+int64(i/2)*50_000)
+			c.Values = append(c.Values, r.Float64())
+		}
+		for i := range c.Series {
+			if c.Series[i] == 0 && i%20 != 0 {
+				c.Series[i] = 1
+			}
+		}
+		if err := s.Append(t.Context(), 0, c); err != nil {
+			t.Fatal(err)
+		}
+		s.Cut(0, outbound.AppliedState{Index: index + 1, Term: 1})
+		if _, err := s.Flush(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := sizeOfFiles(t, n)
+	name, err := metric.NewName("gone")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Delete(t.Context(), 0, outbound.Deletion{Metric: name, Range: aggregate.Everything()}); err != nil {
+		t.Fatal(err)
+	}
+	s.Cut(0, outbound.AppliedState{Index: 3, Term: 1})
+	if _, err := s.Flush(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	wantCount, wantSum, err := totals(t, s, 0)
+	if err != nil || wantCount != 150_000 {
+		t.Fatalf("count=%d, %v", wantCount, err)
+	}
+	ended := make(chan struct{})
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		for {
+			if count, _, err := totals(t, s, 0); err != nil || count != wantCount {
+				t.Errorf("meanwhile count=%d, %v", count, err)
+			}
+			select {
+			case <-ended:
+				return
+			default:
+			}
+		}
+	}()
+	mergeFully(t, s, false)
+	close(ended)
+	<-asked
+	if after := sizeOfFiles(t, n); after > before/4 || s.Tidied().Rewrites != 1 || s.Tidied().BytesFreed == 0 {
+		t.Errorf("%d bytes before, %d after, %+v", before, after, s.Tidied())
+	}
+	checkRollups(t, s, 0)
+	checkNoneHeld(t, n)
+	fill(t, s, 0, 3, 1000, 9)
+	for range 2 {
+		if count, sum, err := totals(t, s, 0); err != nil || count != wantCount+1000 || math.Abs(sum-wantSum-9000) > 1e-6 {
+			t.Fatalf("count=%d sum=%v, %v", count, sum, err)
+		}
+		stop(t, n)
+		s = start(t, n)
+		open(t, s, 0)
+	}
+}
+
+// sizeOfFiles returns how large the files of shard 0 are.
+func sizeOfFiles(t *testing.T, n *node) (bytes int64) {
+	t.Helper()
+	files, err := filepath.Glob(shardFile(n, 0, "*.duckdb*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range files {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bytes += info.Size()
+	}
+	return bytes
 }

@@ -10,9 +10,10 @@ const (
 	mergeRunsMin = 4
 	// mergeRowsMax bounds a merged run, and so how long its flush may have to wait for a merge.
 	mergeRowsMax = 1 << 24
-	// mergeGrowth is how much larger than all later runs together a run may be to be merged with them. A row
-	// is so merged a number of times that grows with the logarithm of the rows of its window.
-	mergeGrowth = 2
+	// mergeSimilar is how many times as large as the largest of the later ones a run may be to be merged with
+	// them. Merged runs are so merged again when there are as many of them: a row is copied a number of times
+	// that grows with the logarithm (to mergeRunsMin) of the rows of its window.
+	mergeSimilar = 1.5
 	// stepRowsMax and stepWindowsMax bound one step: it ends with the window that reaches one of them.
 	stepRowsMax    = 1 << 22
 	stepWindowsMax = 64
@@ -99,10 +100,11 @@ func chooseAll(runs []run) []run {
 // chooseSimilar returns the newest enough runs none of which is much larger than those after it.
 func chooseSimilar(runs []run) []run {
 	for last := len(runs); last >= mergeRunsMin; last-- {
-		rows, first := runs[last-1].rows, last-1
-		for first > 0 && runs[first-1].rows <= mergeGrowth*rows && rows+runs[first-1].rows <= mergeRowsMax {
+		largest := runs[last-1].rows
+		rows, first := largest, last-1
+		for first > 0 && float64(runs[first-1].rows) <= mergeSimilar*float64(largest) && rows+runs[first-1].rows <= mergeRowsMax {
 			first--
-			rows += runs[first].rows
+			rows, largest = rows+runs[first].rows, max(largest, runs[first].rows)
 		}
 		if last-first >= mergeRunsMin {
 			return runs[first:last]

@@ -114,39 +114,47 @@ func catalogName(id shard.ID, generation uint64) string {
 	return "s" + id.String() + "_" + strconv.FormatUint(generation, 10)
 }
 
-// create makes the first file of a shard, or the first after a quarantine. It gets its name only when it
-// is complete.
+// create makes the first file of a shard, or the first after a quarantine.
 func (s *Store) create(ctx context.Context, c *engine.Conn, id shard.ID) (uint64, error) {
 	f := s.folder(id)
 	first, err := f.nextGeneration()
 	if err != nil {
 		return 0, err
 	}
-	catalog := catalogName(id, first) + "_new"
-	file := f.file(first)
-	if err := os.RemoveAll(file + newSuffix); err != nil {
+	err = s.newFile(ctx, c, id, first, func(catalog string) error {
+		return createTables(ctx, c, catalog, s.options.Cluster, id)
+	})
+	if err != nil {
 		return 0, err
+	}
+	return first, f.point(first)
+}
+
+// newFile makes the file of a generation, which fill fills under the name of a catalog. It gets its name
+// only when it is complete.
+func (s *Store) newFile(ctx context.Context, c *engine.Conn, id shard.ID, generation uint64, fill func(catalog string) error) error {
+	f := s.folder(id)
+	catalog, file := catalogName(id, generation)+"_new", f.file(generation)
+	if err := os.RemoveAll(file + newSuffix); err != nil {
+		return err
 	}
 	if err := attach(ctx, c, file+newSuffix, catalog, attachOptions); err != nil {
-		return 0, err
+		return err
 	}
-	err = createTables(ctx, c, catalog, s.options.Cluster, id)
+	err := fill(catalog)
 	if err == nil {
 		err = checkpoint(ctx, c, catalog)
 	}
 	if err = errors.Join(err, detach(ctx, c, catalog)); err != nil {
-		return 0, err
+		return errors.Join(err, os.RemoveAll(file+newSuffix))
 	}
 	if err := os.Chmod(file+newSuffix, fileMode); err != nil {
-		return 0, err
+		return err
 	}
 	if err := os.Rename(file+newSuffix, file); err != nil {
-		return 0, err
+		return err
 	}
-	if err := syncFolder(f.path); err != nil {
-		return 0, err
-	}
-	return first, f.point(first)
+	return syncFolder(f.path)
 }
 
 // attach opens the file of a generation and rebuilds what memory holds of it. DuckDB may end the
@@ -220,7 +228,7 @@ func (s *Store) load(ctx context.Context, c *engine.Conn, r *replica, file strin
 	r.runs.Store(&runs)
 	r.stored.Store(len(runs) > 0)
 	r.mu.durable = state.Index
-	return state.AppliedState, nil
+	return state.AppliedState, r.measure(ctx, c)
 }
 
 // checkIdentity refuses a file that belongs elsewhere, and returns its format.

@@ -117,6 +117,7 @@ type Store struct {
 	serial  atomic.Uint64 // tells temporary names apart
 	bytes   atomic.Int64  // samples in memory, all shards
 	active  atomic.Int64  // of these the ones that a cut would freeze
+	tidied  tidied
 	cache   *warm.Cache
 	merged  atomic.Uint64 // rows that merges have written
 	cold    chan struct{} // holds one for each cold step under way, see awaitCold
@@ -142,16 +143,18 @@ type Store struct {
 
 // replica is one open shard.
 type replica struct {
-	id         shard.ID
-	generation uint64 // of the file
-	catalog    string // name of the attached file in SQL
-	table      *memtable.Table
-	stored     atomic.Bool            // the file may hold samples
-	retention  atomic.Pointer[string] // the cut-offs in the file, encoded
-	runs       atomic.Pointer[[]run]  // see runList; never changed in place, set by opening, flushes and merges
-	rewrites   rewrites               // tells readers that rows were taken away
-	extents    atomic.Pointer[extent]
-	owner      atomic.Uint64 // the replica's number in the cache, 0 until it needs one
+	id          shard.ID
+	generation  uint64 // of the file
+	catalog     string // name of the attached file in SQL
+	table       *memtable.Table
+	stored      atomic.Bool            // the file may hold samples
+	retention   atomic.Pointer[string] // the cut-offs in the file, encoded
+	runs        atomic.Pointer[[]run]  // see runList; never changed in place, set by opening, flushes and merges
+	space       atomic.Pointer[space]  // of the file, as of the newest checkpoint
+	rewrittenAt atomic.Int64           // when the file was last rewritten, in ns since 1970
+	rewrites    rewrites               // tells readers that rows were taken away
+	extents     atomic.Pointer[extent]
+	owner       atomic.Uint64 // the replica's number in the cache, 0 until it needs one
 
 	ended     context.Context //nolint:containedctx // ends when the replica is taken away, so that its statements stop
 	end       context.CancelCauseFunc

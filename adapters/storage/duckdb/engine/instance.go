@@ -31,8 +31,11 @@ type Options struct {
 // settings are the statements that close an instance: no file outside the directory, no extension, no
 // change of configuration afterwards. They are statements because the configuration object that an
 // instance is opened with takes no lists. disabled_filesystems is left alone: with it a checkpoint fails.
+// The threshold has a commit write the file itself, as a checkpoint does, rather than the log first: every
+// commit here is followed by a checkpoint anyway.
 func (o Options) settings() []string {
 	return []string{
+		"SET checkpoint_threshold = '1KB'",
 		"SET threads = " + strconv.Itoa(o.Threads),
 		"SET memory_limit = " + QuoteText(strconv.FormatInt(o.MemoryBytesMax, 10)+"B"),
 		"SET temp_directory = " + QuoteText(o.TempDirectory),

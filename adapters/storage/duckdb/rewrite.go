@@ -1,0 +1,139 @@
+package duckdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
+)
+
+const (
+	// A file is rewritten when rewriteFreeMin in a hundred of its blocks are free, and these are worth it.
+	// DuckDB uses free blocks again, but gives back only those at the file's end.
+	rewriteFreeMin      = 30
+	rewriteFreeBytesMin = 8 << 20
+	// rewriteEvery keeps a shard that is written to from being rewritten again and again for blocks that its
+	// next flushes would use.
+	rewriteEvery = 10 * time.Minute
+	// swapWait is how long a rewritten file waits for the statements on the old one to end; swapLook is the
+	// time between two looks. Statements that come do not wait meanwhile.
+	swapWait = 10 * time.Second
+	swapLook = 5 * time.Millisecond
+)
+
+// space is how large a file is, and how much of it is not used.
+type space struct{ bytes, free int64 }
+
+func (s space) wasteful() bool {
+	return s.free >= rewriteFreeBytesMin && s.free*100 >= s.bytes*rewriteFreeMin
+}
+
+// measure asks how much of the file is free. A failure is none of what was written before.
+func (r *replica) measure(ctx context.Context, c *engine.Conn) error {
+	text := "SELECT block_size, total_blocks, free_blocks FROM pragma_database_size() WHERE database_name = $1"
+	err := c.Query(ctx, text, []any{r.catalog}, func(chunk engine.Chunk) error {
+		if chunk.Rows() > 0 {
+			block := chunk.Int64s(0)[0]
+			r.space.Store(&space{bytes: block * chunk.Int64s(1)[0], free: block * chunk.Int64s(2)[0]})
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("measure the file: %w", err)
+	}
+	return nil
+}
+
+// wantsRewrite reports that the file holds space worth giving back. With all it does not matter when it was
+// last rewritten.
+func (r *replica) wantsRewrite(all bool) bool {
+	s := r.space.Load()
+	return s != nil && s.wasteful() && (all || time.Since(time.Unix(0, r.rewrittenAt.Load())) >= rewriteEvery)
+}
+
+// rewriteFile copies the file, whose flush is locked, to one of the next generation and has it take its
+// place, under the same name in SQL. Before the pointer is replaced a crash leaves the old one, after it the
+// new; both have the same content. Where statements on the old one do not end in time it stays.
+func (s *Store) rewriteFile(ctx context.Context, c *engine.Conn, r *replica) error {
+	r.rewrittenAt.Store(time.Now().UnixNano())
+	before := r.space.Load()
+	if err := s.hasRoom(before.bytes - before.free); err != nil {
+		return fmt.Errorf("rewrite: %w", err)
+	}
+	f := s.folder(r.id)
+	next, err := f.nextGeneration()
+	if err != nil {
+		return fmt.Errorf("rewrite: %w", err)
+	}
+	err = s.newFile(ctx, c, r.id, next, func(catalog string) error { return s.copyTables(ctx, c, r, catalog) })
+	if err != nil {
+		return s.recovered(ctx, c, r, fmt.Errorf("rewrite: %w", err))
+	}
+	if !lockSoon(ctx, r.file.TryLock) {
+		r.space.Store(&space{}) // Measured anew by the next flush: not to be tried again at once.
+		return os.Remove(f.file(next))
+	}
+	defer r.file.Unlock()
+	if err := s.swap(context.WithoutCancel(ctx), c, r, next); err != nil {
+		return fmt.Errorf("rewrite: %w", err)
+	}
+	s.tidied.rewrites.Add(1)
+	if after := r.space.Load(); after.bytes < before.bytes {
+		s.tidied.freed.Add(uint64(before.bytes - after.bytes))
+	}
+	return nil
+}
+
+// lockSoon tries to lock until it succeeds or swapWait or ctx ends.
+func lockSoon(ctx context.Context, try func() bool) bool {
+	ctx, cancel := context.WithTimeout(ctx, swapWait)
+	defer cancel()
+	look := time.NewTicker(swapLook)
+	defer look.Stop()
+	for !try() {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+// copyTables fills a new file with the content of r's, row by row in its order.
+func (s *Store) copyTables(ctx context.Context, c *engine.Conn, r *replica, catalog string) error {
+	return c.Transact(ctx, func() error {
+		for _, t := range tables {
+			if err := c.Exec(ctx, "CREATE TABLE "+catalog+"."+t.name+" ("+t.columns+")"); err != nil {
+				return err
+			}
+			if err := c.Exec(ctx, "INSERT INTO "+catalog+"."+t.name+" SELECT * FROM "+r.catalog+"."+t.name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// swap makes generation next the file of r, which is locked.
+func (s *Store) swap(ctx context.Context, c *engine.Conn, r *replica, next uint64) error {
+	f, old := s.folder(r.id), r.generation
+	if err := f.point(next); err != nil {
+		// Which of the two is valid after a crash is not known, so nothing more may be reported durable.
+		s.damage(r, corrupt(r.id, err))
+		return err
+	}
+	r.generation = next
+	r.rewrites.note()
+	if err := detach(ctx, c, r.catalog); err != nil {
+		return err
+	}
+	// Where this fails whoever reads next attaches it again.
+	if err := s.attachAgain(ctx, c, r); err != nil {
+		return err
+	}
+	return errors.Join(r.measure(ctx, c), os.Remove(f.file(old)), f.dropLog(old))
+}
