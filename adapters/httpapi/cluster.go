@@ -87,9 +87,9 @@ func (s *Server) postRebalance(x *exchange, r *http.Request, _ map[string]string
 	return x.sendValue(r, http.StatusOK, rebalanceJSONOf(result))
 }
 
-// postFlush has every node bring what it holds to disk.
+// postFlush has every node bring what it holds to disk and merge it, which may rewrite a lot.
 func (s *Server) postFlush(x *exchange, r *http.Request, _ map[string]string) error {
-	ctx, cancel, err := admin(x, r)
+	ctx, cancel, err := adminFor(x, r, AdminTimeoutMax)
 	if err != nil {
 		return err
 	}
@@ -117,6 +117,11 @@ func (s *Server) getVerify(x *exchange, r *http.Request, _ map[string]string) er
 // admin returns the context of an administrative request, which may take longer than others: timeout=
 // says how long.
 func admin(x *exchange, r *http.Request) (context.Context, context.CancelFunc, error) {
+	return adminFor(x, r, AdminTimeoutDefault)
+}
+
+// adminFor is admin where the request has a default of its own.
+func adminFor(x *exchange, r *http.Request, otherwise time.Duration) (context.Context, context.CancelFunc, error) {
 	p, err := parseParams(r, "timeout")
 	if err != nil {
 		return nil, nil, err
@@ -126,7 +131,7 @@ func admin(x *exchange, r *http.Request) (context.Context, context.CancelFunc, e
 		return nil, nil, err
 	}
 	if timeout == 0 {
-		timeout = AdminTimeoutDefault
+		timeout = otherwise
 	}
 	timeout = min(timeout, AdminTimeoutMax)
 	if timeout > QueryTimeoutMax {

@@ -21,7 +21,8 @@ const (
 	RecordTimeoutMax = 4 * time.Second
 	// QueryTimeoutMax is how long a read may take.
 	QueryTimeoutMax = 30 * time.Second
-	// AdminTimeoutDefault is how long an administrative request may take that names no timeout.
+	// AdminTimeoutDefault is how long an administrative request may take that names no timeout; one to
+	// flush and merge has AdminTimeoutMax.
 	AdminTimeoutDefault = time.Minute
 	// AdminTimeoutMax bounds the timeout that an administrative request may name.
 	AdminTimeoutMax = 15 * time.Minute
