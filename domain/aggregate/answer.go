@@ -79,6 +79,21 @@ type finisher struct {
 	first, last metric.Timestamp // starts of the first and last window to fill
 	empty       bool             // no window at all
 	loosest     float64          // relative error met
+	room        []Value          // see slots
+}
+
+// slots returns a value for each function, from memory taken for many windows at once.
+func (f *finisher) slots() []Value {
+	n, cells := len(f.functions), 64
+	if f.query.window.IsZero() && len(f.query.groupBy) == 0 {
+		cells = 1
+	}
+	if len(f.room) < n {
+		f.room = make([]Value, n*cells)
+	}
+	values := f.room[:n:n]
+	f.room = f.room[n:]
+	return values
 }
 
 func newFinisher(qn Question) *finisher {
@@ -197,7 +212,7 @@ func (f *finisher) values(g Group, c Cell) ([]Value, error) {
 	if more := c.Partial.more; more != nil && more.Sketch != nil {
 		f.loosest = max(f.loosest, more.Sketch.RelativeError())
 	}
-	values := make([]Value, len(f.functions))
+	values := f.slots()
 	for i, fn := range f.functions {
 		if _, is := fn.Quantile(); is && found != nil {
 			t := &found[f.places[i]]
@@ -282,7 +297,7 @@ func zeroable(fn Function) bool {
 
 // filler returns the values of a window without samples.
 func (f *finisher) filler(previous []Value) []Value {
-	values := make([]Value, len(f.functions))
+	values := f.slots()
 	for i, fn := range f.functions {
 		switch {
 		case fn == Count, f.fill == FillZero && zeroable(fn):

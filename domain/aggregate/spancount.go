@@ -1,6 +1,9 @@
 package aggregate
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // SpanCount is what a Span counts of a cell's values.
 type SpanCount struct {
@@ -96,6 +99,7 @@ func (c *SpanCount) addLinear(s *Span, values []float64) {
 // keep keeps the values inside s, for all of which there is room.
 func (c *SpanCount) keep(s *Span, values []float64) {
 	low, high := s.Low, s.High
+	c.Values = slices.Grow(c.Values, len(values)) // mostly all of them or few
 	var below uint64
 	for _, v := range values {
 		if v < low {

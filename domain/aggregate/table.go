@@ -204,7 +204,8 @@ func (h GroupHandle) Add(at metric.Timestamp, value float64) error {
 	return nil
 }
 
-// Merge takes all of t, the answer of a node that shares no sample with what the builder holds.
+// Merge takes all of t, the answer of a node that shares no sample with what the builder holds. Details of
+// its partials belong to the builder afterwards.
 func (b *Builder) Merge(t Table) error {
 	b.known = b.known || t.SeriesKnown
 	for _, g := range t.Groups {
@@ -217,19 +218,30 @@ func (b *Builder) Merge(t Table) error {
 			if err != nil {
 				return err
 			}
-			before := 0
-			if p.more != nil {
-				before = p.more.held()
-			}
-			if p.Merge(c.Partial); p.more == nil {
-				continue
-			}
-			if err := b.hold(p.more.held() - before); err != nil {
+			if err := b.take(p, c.Partial); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// take merges o, whose details it may keep, into a cell.
+func (b *Builder) take(p *Partial, o Partial) error {
+	before := 0
+	switch {
+	case p.count == 0:
+		*p = o // the usual case: a group's series mostly live on one node
+	case p.more == nil:
+		p.Merge(o)
+	default:
+		before = p.more.held()
+		p.Merge(o)
+	}
+	if p.more == nil {
+		return nil
+	}
+	return b.hold(p.more.held() - before)
 }
 
 // Table returns what was collected, in order. The builder must not be used afterwards.
