@@ -27,7 +27,7 @@ func (f *finder) find(number int64) bool {
 	}
 	f.number, f.portion = number, int(number>>32)
 	var found bool
-	f.index, found = slices.BinarySearch(f.portions[f.portion].ids, catalogue.SeriesID(uint32(number))) //nolint:gosec // the lower half
+	f.index, found = slices.BinarySearch(f.portions[f.portion].ids, catalogue.SeriesID(uint32(number)))
 	if !found {
 		f.index = -1
 	}

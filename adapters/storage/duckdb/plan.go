@@ -182,7 +182,7 @@ func (p *plan) add(chunk engine.Chunk) error {
 // restoreStored makes a partial of a row of a rollup.
 func restoreStored(count int64, sum, compensation, least, greatest float64) (aggregate.Partial, error) {
 	return aggregate.RestorePartial(aggregate.Parts{
-		Count: uint64(count), Sum: sum, Compensation: compensation, Min: least, Max: greatest, //nolint:gosec // counted
+		Count: uint64(count), Sum: sum, Compensation: compensation, Min: least, Max: greatest,
 	})
 }
 

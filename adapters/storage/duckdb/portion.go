@@ -90,7 +90,7 @@ func (a *parameters) where(t table, p *portion, s span, f filtering) string {
 	if t == samplesTable {
 		text += " AND until >= " + a.bind(s.from) + " AND since <= " + a.bind(s.to)
 	}
-	text += " AND gen <= " + a.bind(int64(p.view.Durable())) //nolint:gosec // generations count flushes
+	text += " AND gen <= " + a.bind(int64(p.view.Durable()))
 	switch f {
 	case filterOne:
 		text += " AND series_id = " + a.bind(int64(p.ids[0]))

@@ -53,9 +53,9 @@ func (r *reading) addTogether(ctx context.Context, portions []portion) error {
 		return r.addSamples(ctx, portions, false)
 	}
 	var whole, rest []portion
-	for i := range portions {
-		inner, edges := portions[i], portions[i]
-		inner.spans, edges.spans = portions[i].extent.cut(portions[i].spans, width)
+	for _, p := range portions {
+		inner, edges := p, p
+		inner.spans, edges.spans = p.extent.cut(p.spans, width)
 		if len(inner.spans) > 0 {
 			whole = append(whole, inner)
 		}
@@ -77,9 +77,9 @@ func chooseRollup(q aggregate.Query, portions []portion) (t table, width int64) 
 	case w%minuteMicros != 0:
 		return table{}, 0
 	}
-	for i := range portions {
-		for _, s := range portions[i].spans {
-			if !portions[i].extent.haveMinutes(s) {
+	for _, p := range portions {
+		for _, s := range p.spans {
+			if !p.extent.haveMinutes(s) {
 				return table{}, 0
 			}
 		}

@@ -205,7 +205,7 @@ func (s *scanner) addHours(ctx context.Context, fold *aggregate.Fold, piece span
 			break
 		}
 		next := min(hi, c.From(lo, h.Start+hourMicros))
-		if uint64(next-lo) == h.Partial.Count() { //nolint:gosec // The hour lies whole in the piece.
+		if uint64(next-lo) == h.Partial.Count() {
 			enough, err := fold.AddBucket(metric.Timestamp(h.Start), h.Partial)
 			if err != nil {
 				return err

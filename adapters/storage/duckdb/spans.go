@@ -98,7 +98,7 @@ func (e *extent) overlapping(s span) []window {
 
 // changed reports whether a window has rows of one of two generations that it does not have of the other.
 func (e *extent) changed(w window, a, b uint64) bool {
-	low, high := int64(min(a, b)), int64(max(a, b)) //nolint:gosec // generations count flushes
+	low, high := int64(min(a, b)), int64(max(a, b))
 	if low == high {
 		return false
 	}

@@ -90,8 +90,13 @@ func TestExtent(t *testing.T) {
 		a, b uint64
 		want bool
 	}{
-		{window{1, 1}, 1, 2, true}, {window{1, 1}, 2, 1, true}, {window{1, 1}, 2, 3, false}, {window{1, 1}, 2, 2, false},
-		{window{4, 4}, 0, 1, true}, {window{4, 4}, 1, 2, false}, {window{4, 4}, 2, 9, true},
+		{window{1, 1}, 1, 2, true},
+		{window{1, 1}, 2, 1, true},
+		{window{1, 1}, 2, 3, false},
+		{window{1, 1}, 2, 2, false},
+		{window{4, 4}, 0, 1, true},
+		{window{4, 4}, 1, 2, false},
+		{window{4, 4}, 2, 9, true},
 	} {
 		if got := e.changed(c.w, c.a, c.b); got != c.want {
 			t.Errorf("changed(%v, %d, %d)=%v, want %v", c.w, c.a, c.b, got, c.want)
@@ -118,8 +123,14 @@ func TestChooseRollup(t *testing.T) {
 		extent *extent
 		want   int64
 	}{
-		{"", sparse, hourMicros}, {"1h", sparse, hourMicros}, {"1w", dense, hourMicros},
-		{"5m", dense, minuteMicros}, {"90m", dense, minuteMicros}, {"5m", sparse, 0}, {"90s", dense, 0}, {"10s", dense, 0},
+		{"", sparse, hourMicros},
+		{"1h", sparse, hourMicros},
+		{"1w", dense, hourMicros},
+		{"5m", dense, minuteMicros},
+		{"90m", dense, minuteMicros},
+		{"5m", sparse, 0},
+		{"90s", dense, 0},
+		{"10s", dense, 0},
 	} {
 		spec := aggregate.QuerySpec{Metric: name}
 		if c.window != "" {

@@ -18,7 +18,7 @@ import (
 func TestCacheAnswersAlike(t *testing.T) {
 	for seed, kibibytes := range []int64{1024, 96, 24} {
 		t.Run(fmt.Sprintf("seed %d, %d KiB", seed, kibibytes), func(t *testing.T) {
-			p := newTwins(t, uint64(seed), kibibytes<<10) //nolint:gosec // small
+			p := newTwins(t, uint64(seed), kibibytes<<10)
 			for range 400 {
 				p.step(t)
 			}
@@ -65,8 +65,15 @@ func newTwins(t *testing.T, seed uint64, bytes int64) *twins {
 			t.Fatal(err)
 		}
 		for _, spec := range []aggregate.QuerySpec{
-			{}, {Window: window(t, "1h")}, {Window: window(t, "7m")}, {GroupBy: []string{"host"}}, {Matchers: one}, {Where: over},
-			{Range: middle}, {Range: middle, Window: window(t, "1d"), GroupBy: []string{"host"}}, {Matchers: one, Range: middle, Where: over},
+			{},
+			{Window: window(t, "1h")},
+			{Window: window(t, "7m")},
+			{GroupBy: []string{"host"}},
+			{Matchers: one},
+			{Where: over},
+			{Range: middle},
+			{Range: middle, Window: window(t, "1d"), GroupBy: []string{"host"}},
+			{Matchers: one, Range: middle, Where: over},
 			{Detail: aggregate.DetailEnds | aggregate.DetailSteps | aggregate.DetailSpread, Window: window(t, "1h")},
 			{Detail: aggregate.DetailSteps, Range: middle, GroupBy: []string{"host"}},
 		} {
