@@ -93,7 +93,7 @@ var definitions = map[Metric]definition{
 	LogBytesWritten:     {counter, "Bytes written to the Raft log store.", nil, nil},
 	StorageFlushes:      {counter, "Flushes of memtables to shard files, by result.", []string{"result"}, nil},
 	StorageMerges:       {counter, "Steps of merging what flushes wrote, by result.", []string{"result"}, nil},
-	SamplesExpired:      {counter, "Samples of writes that were refused because some were older than what is kept.", nil, nil},
+	SamplesExpired:      {counter, "Samples older than what is kept, for which writes were refused.", nil, nil},
 	Deletions:           {counter, "Deletions of samples that were asked of this node and done.", nil, nil},
 	QueriesRefused:      {counter, "Queries that asked for more than a limit allows, or have no finite answer, by code.", []string{"code"}, nil},
 

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/raftmetrics/raftmetrics/domain/cluster"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 )
 
@@ -202,5 +204,33 @@ func TestPreferredLeadersAreWorkersAndSpread(t *testing.T) {
 	r, ok := s.PreferredLeader(0, func(id cluster.NodeID) bool { return id.String() == "control" })
 	if !ok || r.Node.String() != "control" {
 		t.Fatalf("with the workers dead %v leads, want control", r)
+	}
+}
+
+func TestRetentionIsPartOfTheState(t *testing.T) {
+	s := mustFound(t, 3, 1, mustNode(t, "control", cluster.Control, 1))
+	policy := metric.RetentionPolicy{Default: 48 * time.Hour, Rules: []metric.RetentionRule{{Pattern: "debug_*", Keep: time.Hour}}}
+	before := s.Clone()
+	if err := s.SetRetention(policy); err != nil {
+		t.Fatal(err)
+	}
+	policy.Rules[0].Keep = 7 * time.Hour // the state keeps no slice of its caller's
+	if got := s.Retention().String(); got != "2d,debug_*=1h" || s.Epoch() != before.Epoch()+1 {
+		t.Fatalf("retention %s at epoch %d, want what was set, one epoch after %d", got, s.Epoch(), before.Epoch())
+	}
+	if !before.Retention().IsZero() {
+		t.Fatalf("a clone got the retention %v", before.Retention())
+	}
+	if err := s.SetRetention(metric.RetentionPolicy{Default: time.Minute}); fault.KindOf(err) != fault.Invalid || s.Epoch() != before.Epoch()+1 {
+		t.Fatalf("a minute: %v, epoch %d", err, s.Epoch())
+	}
+	restored, err := cluster.Restore(s.Record())
+	if err != nil || !restored.Retention().Equal(s.Retention()) {
+		t.Fatalf("restored with %v, %v", restored.Retention(), err)
+	}
+	r := s.Record()
+	r.Retention.Default = time.Minute
+	if _, err := cluster.Restore(r); fault.KindOf(err) != fault.Corrupt {
+		t.Fatalf("a record that keeps a minute was restored: %v", err)
 	}
 }
