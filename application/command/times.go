@@ -11,7 +11,7 @@ const (
 	unitSecond unit = 2
 )
 
-// The head of a run's times: a unit in the low bits, and
+// The head of a run's times: a unit in the low bits, and a flag.
 const (
 	timesUnit   = 3      // mask
 	timesSteady = 1 << 2 // each is as far from the one before

@@ -1,6 +1,8 @@
 package ingest
 
 import (
+	"sync/atomic"
+
 	"github.com/raftmetrics/raftmetrics/application/command"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
@@ -233,7 +235,7 @@ func (s *splitter) number(id shard.ID, numberer outbound.SeriesNumberer, series 
 	if era == 0 {
 		return 0
 	}
-	if note := series.Note(); uint32(note>>32) == era {
+	if note := atomic.LoadUint64(series.Note()); uint32(note>>32) == era {
 		return uint32(note)
 	}
 	s.lookup.keys[0] = series.Key()
@@ -244,7 +246,7 @@ func (s *splitter) number(id shard.ID, numberer outbound.SeriesNumberer, series 
 	}
 	number := s.lookup.numbers[0]
 	if number > 0 {
-		series.SetNote(uint64(era)<<32 | uint64(number))
+		atomic.StoreUint64(series.Note(), uint64(era)<<32|uint64(number))
 	}
 	return number
 }

@@ -3,7 +3,6 @@ package metric
 import (
 	"strconv"
 	"strings"
-	"sync/atomic"
 
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 )
@@ -15,12 +14,12 @@ import (
 type Series struct{ data *seriesData }
 
 type seriesData struct {
+	note     uint64 // first, so that it is aligned on every machine
 	name     Name
 	tags     Tags
 	key      string
 	nameHash uint64
 	keyHash  uint64
-	note     atomic.Uint64
 }
 
 // NewSeries builds a series; its canonical key must not exceed SeriesKeyBytesMax.
@@ -55,13 +54,10 @@ func (s Series) NameHash() uint64 { return s.data.nameHash }
 // KeyHash returns a hash of the key that is the same on every machine and version.
 func (s Series) KeyHash() uint64 { return s.data.keyHash }
 
-// Note returns what SetNote left with this handle and its copies, at first 0. A note is no part of the
-// series: it lets whoever meets the same handle again and again remember what it looked up. There is one,
-// for one reader, who must be able to tell that it is out of date.
-func (s Series) Note() uint64 { return s.data.note.Load() }
-
-// SetNote leaves a note.
-func (s Series) SetNote(note uint64) { s.data.note.Store(note) }
+// Note returns the place of a number, at first 0, that this handle and its copies carry. It is no part of
+// the series: it lets whoever meets the same handle again and again remember what it looked up. There is one,
+// for one user, who must be able to tell that it is out of date, and must read and write it atomically.
+func (s Series) Note() *uint64 { return &s.data.note }
 
 // IsZero reports whether s was never built.
 func (s Series) IsZero() bool { return s.data == nil }
