@@ -139,13 +139,14 @@ func TestCutoffsMoveOnceAnHour(t *testing.T) {
 		synctest.Wait()
 		want("when something else changes", 0, 0, 0)
 
-		r.failing[1] = true
+		r.change(func() { r.failing[1] = true })
 		pass(time.Hour)
 		want("with one shard that has no leader", 1, 0, 1)
-		if len(r.told) == 0 {
+		told := 0
+		r.change(func() { told, r.failing[1] = len(r.told), false })
+		if told == 0 {
 			t.Fatal("nobody was told of the shard that could not be reached")
 		}
-		r.change(func() { r.failing[1] = false })
 		pass(10 * time.Second)
 		want("when it has one again", 0, 1, 0)
 
