@@ -21,10 +21,11 @@ import (
 const (
 	writerDirectory    = "RAFTMETRICS_TEST_WRITER_DIRECTORY"
 	installerDirectory = "RAFTMETRICS_TEST_INSTALLER_DIRECTORY"
+	mergerDirectory    = "RAFTMETRICS_TEST_MERGER_DIRECTORY"
 )
 
 func TestMain(m *testing.M) {
-	for variable, run := range map[string]func(string) error{writerDirectory: write, installerDirectory: installs} {
+	for variable, run := range map[string]func(string) error{writerDirectory: write, installerDirectory: installs, mergerDirectory: writeAndMerge} {
 		if directory := os.Getenv(variable); directory != "" {
 			fmt.Fprintln(os.Stderr, run(directory))
 			os.Exit(1)

@@ -15,6 +15,12 @@ func (o Options) WithFault(fault func(statement string) string) Options {
 	return o
 }
 
+// WithRewriteFrom returns o with how many free bytes are worth rewriting a file.
+func (o Options) WithRewriteFrom(bytes int64) Options {
+	o.rewriteFrom = bytes
+	return o
+}
+
 // ReopeningsMax is how often DuckDB is started anew before its error stays.
 const ReopeningsMax = reopeningsMax
 

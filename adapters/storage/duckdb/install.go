@@ -181,7 +181,7 @@ func (s *Store) install(ctx context.Context, old *replica, manifest []byte) (out
 // prepare attaches the file of a received snapshot beside the shard's own.
 func (s *Store) prepare(ctx context.Context, id shard.ID, w waiting) (r *replica, state outbound.AppliedState, err error) {
 	for attempt := 1; ; attempt++ {
-		r = newReplica(id)
+		r = s.newReplica(id)
 		r.setGeneration(w.generation)
 		err = s.with(ctx, forFlushes, func(ctx context.Context, c *engine.Conn) error {
 			state, err = s.attach(ctx, c, r, s.folder(id))

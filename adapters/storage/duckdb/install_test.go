@@ -354,11 +354,11 @@ func timeBlocks(t *testing.T, path string) (blocks []int64) {
 	if err := c.Exec(t.Context(), "ATTACH "+engine.QuoteText(path)+" AS looked (READ_ONLY)"); err != nil {
 		t.Fatal(err)
 	}
-	others := ""
+	var others strings.Builder
 	for _, table := range []string{"series", "metrics", "newest", "hours", "runs", "state", "meta"} {
-		others += " AND block_id NOT IN (SELECT block_id FROM pragma_storage_info('looked." + table + "') WHERE block_id >= 0)"
+		others.WriteString(" AND block_id NOT IN (SELECT block_id FROM pragma_storage_info('looked." + table + "') WHERE block_id >= 0)")
 	}
-	text := "SELECT DISTINCT block_id::BIGINT FROM pragma_storage_info('looked.points') WHERE column_name = 't' AND block_id >= 0" + others
+	text := "SELECT DISTINCT block_id::BIGINT FROM pragma_storage_info('looked.points') WHERE column_name = 't' AND block_id >= 0" + others.String()
 	err = c.Query(t.Context(), text, nil, func(chunk engine.Chunk) error {
 		blocks = append(blocks, chunk.Int64s(0)...)
 		return nil

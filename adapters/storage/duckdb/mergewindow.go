@@ -137,18 +137,23 @@ func (m *merger) gather(chunk engine.Chunk) error {
 	last, at := int64(-1), 0
 	for row, id := range ids {
 		if id != last {
-			known := false
-			if at, known = m.series[id]; !known {
-				at = len(m.rows)
-				m.series[id] = at
-				m.rows = slices.Grow(m.rows, 1)[:at+1]
-				m.rows[at] = m.rows[at][:0]
-			}
-			last = id
+			at, last = m.index(id), id
 		}
 		m.rows[at] = append(m.rows[at], logRow{memtable.Point{At: times[row], Value: values[row]}, gens[row], places[row]})
 	}
 	return nil
+}
+
+// index returns where the rows of a series are gathered.
+func (m *merger) index(id int64) int {
+	at, known := m.series[id]
+	if !known {
+		at = len(m.rows)
+		m.series[id] = at
+		m.rows = slices.Grow(m.rows, 1)[:at+1]
+		m.rows[at] = m.rows[at][:0] // as long as it was for another stretch
+	}
+	return at
 }
 
 // ordered returns rows by time, ties in the order of the log.

@@ -54,7 +54,7 @@ func (s *Store) reserve(id shard.ID) error {
 // bringUp opens the valid file of a shard that is reserved, creating the first one.
 func (s *Store) bringUp(ctx context.Context, id shard.ID) (r *replica, state outbound.AppliedState, err error) {
 	for attempt := 1; ; attempt++ {
-		r = newReplica(id)
+		r = s.newReplica(id)
 		err = s.with(ctx, forFlushes, func(ctx context.Context, c *engine.Conn) error {
 			state, err = s.openFile(ctx, c, r)
 			return err
@@ -65,8 +65,8 @@ func (s *Store) bringUp(ctx context.Context, id shard.ID) (r *replica, state out
 	}
 }
 
-func newReplica(id shard.ID) *replica {
-	r := &replica{id: id}
+func (s *Store) newReplica(id shard.ID) *replica {
+	r := &replica{id: id, rewriteFrom: s.options.rewriteFrom}
 	r.ended, r.end = context.WithCancelCause(context.Background())
 	return r
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/raftmetrics/raftmetrics/adapters/storage/catalogue"
 	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
@@ -67,11 +68,12 @@ func (s *Store) lookUpLeft(ctx context.Context, r *replica, plan *memtable.Remov
 	text := "SELECT series_id, max(ts), arg_max(value, {'ts': ts, 'gen': gen, 'place': place}) FROM " + samplesOf(r.catalog) +
 		" WHERE metric_id = $1 AND series_id IN (SELECT unnest($2::BIGINT[])) AND ts >= $3 AND until >= $3 AND ts <= $4 AND since <= $4 AND gen <= $5"
 	args := []any{int64(plan.Metric()), ids, from, to, int64(plan.Durable())}
+	var dead strings.Builder
 	for _, t := range plan.Tombstones() {
-		text += fmt.Sprintf(" AND NOT (ts >= $%d AND ts <= $%d)", len(args)+1, len(args)+2)
+		fmt.Fprintf(&dead, " AND NOT (ts >= $%d AND ts <= $%d)", len(args)+1, len(args)+2)
 		args = append(args, t.From, t.To)
 	}
-	return s.readFile(ctx, r, text+" GROUP BY series_id", args, func(chunk engine.Chunk) error {
+	return s.readFile(ctx, r, text+dead.String()+" GROUP BY series_id", args, func(chunk engine.Chunk) error {
 		series, times, values := chunk.Int64s(0), chunk.Int64s(1), chunk.Float64s(2)
 		for row, id := range series {
 			plan.Observe(catalogue.SeriesID(id), memtable.Point{At: times[row], Value: values[row]})

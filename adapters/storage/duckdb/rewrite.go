@@ -25,10 +25,13 @@ const (
 )
 
 // space is how large a file is, and how much of it is not used.
-type space struct{ bytes, free int64 }
+type space struct {
+	bytes, free int64
+	rewritten   bool // just now: another rewriting would come to the same
+}
 
-func (s space) wasteful() bool {
-	return s.free >= rewriteFreeBytesMin && s.free*100 >= s.bytes*rewriteFreeMin
+func (s space) wasteful(freeBytesMin int64) bool {
+	return !s.rewritten && s.free >= freeBytesMin && s.free*100 >= s.bytes*rewriteFreeMin
 }
 
 // measure asks how much of the file is free. A failure is none of what was written before.
@@ -51,7 +54,7 @@ func (r *replica) measure(ctx context.Context, c *engine.Conn) error {
 // last rewritten.
 func (r *replica) wantsRewrite(all bool) bool {
 	s := r.space.Load()
-	return s != nil && s.wasteful() && (all || time.Since(time.Unix(0, r.rewrittenAt.Load())) >= rewriteEvery)
+	return s != nil && s.wasteful(r.rewriteFrom) && (all || time.Since(time.Unix(0, r.rewrittenAt.Load())) >= rewriteEvery)
 }
 
 // rewriteFile copies the file, whose flush is locked, to one of the next generation and has it take its
@@ -73,7 +76,7 @@ func (s *Store) rewriteFile(ctx context.Context, c *engine.Conn, r *replica) err
 		return s.recovered(ctx, c, r, fmt.Errorf("rewrite: %w", err))
 	}
 	if !lockSoon(ctx, r.file.TryLock) {
-		r.space.Store(&space{}) // Measured anew by the next flush: not to be tried again at once.
+		r.space.Store(&space{rewritten: true}) // Until the next flush: not to be tried again at once.
 		return os.Remove(f.file(next))
 	}
 	defer r.file.Unlock()
@@ -135,5 +138,11 @@ func (s *Store) swap(ctx context.Context, c *engine.Conn, r *replica, next uint6
 	if err := s.attachAgain(ctx, c, r); err != nil {
 		return err
 	}
-	return errors.Join(r.measure(ctx, c), os.Remove(f.file(old)), f.dropLog(old))
+	if err := r.measure(ctx, c); err != nil {
+		return err
+	}
+	measured := *r.space.Load()
+	measured.rewritten = true
+	r.space.Store(&measured)
+	return errors.Join(os.Remove(f.file(old)), f.dropLog(old))
 }

@@ -81,7 +81,8 @@ type Options struct {
 	// called with locks held: it must return at once and not call the store. nil means nobody.
 	Damaged func(id shard.ID, err error)
 
-	fault func(statement string) string // engine.Options.Fault
+	fault       func(statement string) string // engine.Options.Fault
+	rewriteFrom int64                         // how many free bytes are worth rewriting a file
 }
 
 func (o Options) withDefaults() Options {
@@ -91,6 +92,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.Threads, ThreadsDefault)
 	setDefault(&o.QueriesMax, 2*o.Threads)
 	setDefault(&o.DiskFreeBytesMin, DiskFreeBytesMinDefault)
+	setDefault(&o.rewriteFrom, rewriteFreeBytesMin)
 	if o.CacheBytesMax == 0 {
 		o.CacheBytesMax = CacheBytesMaxDefault
 	}
@@ -150,6 +152,7 @@ type replica struct {
 	stored      atomic.Bool            // the file may hold samples
 	retention   atomic.Pointer[string] // the cut-offs in the file, encoded
 	runs        atomic.Pointer[[]run]  // see runList; never changed in place, set by opening, flushes and merges
+	rewriteFrom int64                  // Options.rewriteFrom
 	space       atomic.Pointer[space]  // of the file, as of the newest checkpoint
 	rewrittenAt atomic.Int64           // when the file was last rewritten, in ns since 1970
 	rewrites    rewrites               // tells readers that rows were taken away
