@@ -74,9 +74,11 @@ func askAll(ctx context.Context, systems []*system, questions []workload.Questio
 				if !results[q][i].valid() {
 					continue
 				}
-				if err := results[q][i].round(ctx, s, question, counts[i]); err != nil {
+				judge, err := results[q][i].round(ctx, s, question, counts[i])
+				if err != nil {
 					return nil, fmt.Errorf("%s of %s: %w", question.Name, s.name, err)
 				}
+				judge()
 			}
 		}
 		for i, s := range systems {
@@ -125,13 +127,13 @@ func (a *asked) judge(ask workload.Ask, answer node.Answer) {
 // valid tells whether the figures count.
 func (a *asked) valid() bool { return a.refused == "" && a.wrong == nil }
 
-// round asks a number of times on one connection and checks all answers afterwards.
-func (a *asked) round(ctx context.Context, s *system, q workload.Question, count int) error {
+// round asks a number of times on one connection and returns what checks all answers.
+func (a *asked) round(ctx context.Context, s *system, q workload.Question, count int) (judge func(), err error) {
 	client := node.NewClient(s.urls[len(a.rounds)%len(s.urls)], 1)
 	defer client.Close()
 	variants := s.asks(q)
 	if _, err := client.Do(ctx, http.MethodGet, variants[0].Path, ""); err != nil { // opens the connection
-		return err
+		return nil, err
 	}
 	latencies, answers := make([]time.Duration, count), make([]node.Answer, count)
 	cpu := s.cpu()
@@ -140,16 +142,17 @@ func (a *asked) round(ctx context.Context, s *system, q workload.Question, count
 		answer, err := client.Do(ctx, http.MethodGet, variants[i%len(variants)].Path, "")
 		latencies[i], answers[i] = time.Since(sent), answer
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
 	a.cpu += s.cpu() - cpu
 	a.requests += count
 	a.rounds = append(a.rounds, middle(latencies))
-	for i, answer := range answers {
-		a.judge(variants[i%len(variants)], answer)
-	}
-	return nil
+	return func() {
+		for i, answer := range answers {
+			a.judge(variants[i%len(variants)], answer)
+		}
+	}, nil
 }
 
 // profileQuestions asks each question for a while under the profiler.
@@ -158,10 +161,14 @@ func profileQuestions(ctx context.Context, o options, systems []*system, questio
 		for _, s := range systems {
 			var a asked
 			latency, err := a.warmUp(ctx, s, q)
+			judge := func() {}
 			if err == nil {
-				err = o.profiled(s.name+"."+q.Name, func() error { return a.round(ctx, s, q, int(profileSpan/max(1, latency))+1) })
+				err = o.profiled(s.name+"."+q.Name, func() (err error) {
+					judge, err = a.round(ctx, s, q, int(profileSpan/max(1, latency))+1)
+					return err
+				})
 			}
-			if err != nil {
+			if judge(); err != nil {
 				return fmt.Errorf("%s of %s: %w", q.Name, s.name, err)
 			}
 			progress("%s of %s, with the client's part: %v", q.Name, s.name, &a)
