@@ -90,8 +90,18 @@ type body struct {
 
 // openBody starts reading r's body into the room that bodyBytes has. If hashed, its digest begins with
 // meaning, which says how the body is read where that is not all in it. The caller must close what it returns.
-func openBody(r *http.Request, bodyBytes *semaphore.Weighted, compressed, hashed bool, meaning string) (*body, error) {
+func openBody(r *http.Request, bodyBytes *semaphore.Weighted, hashed bool, meaning string) (*body, error) {
+	compressed, err := isGzip(r.Header)
+	if err != nil {
+		return nil, err
+	}
+	if r.ContentLength > BodyBytesMax {
+		return nil, errBodyTooLarge
+	}
 	b := &body{room: room{bytes: bodyBytes}}
+	if !b.room.hold(r.ContentLength) { // also asks before a client that waits for 100 Continue sends
+		return nil, errTooManyBytes
+	}
 	plain := &limitedReader{r: r.Body, left: BodyBytesMax}
 	b.Reader = plain
 	if hashed {
@@ -104,17 +114,22 @@ func openBody(r *http.Request, bodyBytes *semaphore.Weighted, compressed, hashed
 		plain.room = &b.room
 		return b, nil
 	}
-	var err error
-	if z, ok := decompressors.Get().(*gzip.Reader); ok {
-		b.compressed, err = z, z.Reset(b.Reader)
-	} else {
-		b.compressed, err = gzip.NewReader(b.Reader)
-	}
-	if err != nil {
+	if err := b.decompress(); err != nil {
+		b.close()
 		return nil, readFault(err)
 	}
-	b.Reader = &limitedReader{r: b.compressed, left: BodyBytesMax, room: &b.room}
 	return b, nil
+}
+
+// decompress puts a decompressor between the body and its reader.
+func (b *body) decompress() (err error) {
+	if z, ok := decompressors.Get().(*gzip.Reader); ok {
+		b.compressed, err = z, z.Reset(b.Reader)
+	} else if b.compressed, err = gzip.NewReader(b.Reader); err != nil {
+		b.compressed = nil
+	}
+	b.Reader = &limitedReader{r: b.compressed, left: BodyBytesMax, room: &b.room}
+	return err
 }
 
 // digest returns the SHA-256 of the content type and the whole body as sent.

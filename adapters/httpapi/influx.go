@@ -83,25 +83,15 @@ func lineOptions(p params) (options lineprotocol.Options, err error) {
 func (s *Server) readLines(r *http.Request, decoder *lineprotocol.Decoder, options lineprotocol.Options) (
 	req inbound.RecordRequest, skipped lineprotocol.Skipped, err error,
 ) {
-	compressed, err := isGzip(r.Header)
-	if err != nil {
-		return req, skipped, err
-	}
 	if req.Idempotency, err = idempotency(r.Header); err != nil {
 		return req, skipped, err
 	}
-	if r.ContentLength > BodyBytesMax {
-		return req, skipped, errBodyTooLarge
-	}
 	meaning := "line protocol\x00" + options.Precision.String() + "\x00" + strconv.FormatBool(options.RefuseStrings) + "\x00"
-	b, err := openBody(r, s.bodyBytes, compressed, req.Idempotency != nil, meaning)
+	b, err := openBody(r, s.bodyBytes, req.Idempotency != nil, meaning)
 	if err != nil {
 		return req, skipped, err
 	}
 	defer b.close()
-	if !b.room.hold(r.ContentLength) {
-		return req, skipped, errTooManyBytes
-	}
 	req.Replace = true
 	if req.Observations, skipped, err = decoder.Decode(b, options); err != nil {
 		return req, skipped, readFault(err)

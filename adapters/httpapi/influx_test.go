@@ -10,6 +10,7 @@ import (
 	"go.uber.org/mock/gomock"
 
 	"github.com/raftmetrics/raftmetrics/domain/fault"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
 	"github.com/raftmetrics/raftmetrics/ports/inbound"
 )
 
@@ -140,4 +141,52 @@ func TestInfluxClientsAuthenticateInTheirWays(t *testing.T) {
 	if strings.Contains(rg.log.String(), token) {
 		t.Error("the log holds the token")
 	}
+}
+
+func TestKeysCoverWhatABodyMeans(t *testing.T) {
+	rg := newRig(t, nil)
+	seen := map[[32]byte]string{}
+	var digest [32]byte
+	rg.recorder.EXPECT().Record(gomock.Any(), gomock.Any()).AnyTimes().DoAndReturn(
+		func(ctx context.Context, req inbound.RecordRequest) (inbound.RecordReply, error) {
+			digest = req.Idempotency.Digest
+			return reply(ctx, req)
+		})
+	f := func(target, body string, known bool) {
+		t.Helper()
+		if w := rg.do(request("POST", target, body, headerIdempotencyKey, "k")); w.Code != http.StatusNoContent {
+			t.Fatalf("%s: %d %s", target, w.Code, w.Body)
+		}
+		if first, ok := seen[digest]; ok != known {
+			t.Errorf("%s %q: the digest is that of %q", target, body, first)
+		}
+		seen[digest] = target + " " + body
+	}
+	f("/write", "m a=1 5", false)
+	f("/write?precision=s", "m a=1 5", false)
+	f("/write?strings=error", "m a=1 5", false)
+	f("/write", "m a=1 6", false)
+	f("/api/v2/write?precision=ns&bucket=b&timeout=1s", "m a=1 5", true)
+}
+
+func TestLinesAreBounded(t *testing.T) {
+	rg := newRig(t, nil)
+	f := func(body string, length int64, status int, limit string, headers ...string) {
+		t.Helper()
+		r := request("POST", "/write", body, headers...)
+		r.ContentLength = length
+		if w := rg.do(r); w.Code != status || !strings.Contains(w.Body.String(), limit) {
+			t.Errorf("%.20q of %d bytes: %d %.200s, want %d", body, length, w.Code, w.Body, status)
+		}
+	}
+	comment := "#" + strings.Repeat(" ", BodyBytesMax)
+	f(comment, int64(len(comment)), http.StatusRequestEntityTooLarge, `"limit":16777216`)
+	f(comment, -1, http.StatusRequestEntityTooLarge, `"limit":16777216`)
+	f(zipped(t, comment), -1, http.StatusRequestEntityTooLarge, `"limit":16777216`, "Content-Encoding", "gzip")
+	f(comment[1:], -1, http.StatusNoContent, "")
+	f(strings.Repeat("m a=1\n", metric.BatchSamplesMax+1), -1, http.StatusRequestEntityTooLarge, `"limit":100000`)
+	if !rg.bodyBytes.TryAcquire(rg.config.BodyBytesInFlightMax) {
+		t.Fatal("room for bodies was not given back")
+	}
+	f("m a=1", 5, http.StatusTooManyRequests, "too_many_bytes")
 }

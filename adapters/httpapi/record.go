@@ -69,24 +69,14 @@ func (s *Server) readWrite(r *http.Request, scratch *writeScratch) (req inbound.
 	if err != nil {
 		return req, false, err
 	}
-	compressed, err := isGzip(r.Header)
-	if err != nil {
-		return req, false, err
-	}
 	if req.Idempotency, err = idempotency(r.Header); err != nil {
 		return req, false, err
 	}
-	if r.ContentLength > BodyBytesMax {
-		return req, false, errBodyTooLarge
-	}
-	b, err := openBody(r, s.bodyBytes, compressed, req.Idempotency != nil, "")
+	b, err := openBody(r, s.bodyBytes, req.Idempotency != nil, "")
 	if err != nil {
 		return req, false, err
 	}
 	defer b.close()
-	if !b.room.hold(r.ContentLength) { // also asks before a client that waits for 100 Continue sends
-		return req, false, errTooManyBytes
-	}
 	req.Observations, many, err = decodeBody(b, scratch, lines, r.ContentLength)
 	if err == nil && req.Idempotency != nil {
 		req.Idempotency.Digest = b.digest()

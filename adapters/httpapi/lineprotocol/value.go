@@ -1,11 +1,11 @@
 package lineprotocol
 
 import (
-	"bytes"
 	"math"
 	"strconv"
 
 	"github.com/raftmetrics/raftmetrics/adapters/httpapi/decimal"
+	"github.com/raftmetrics/raftmetrics/adapters/httpapi/excerpt"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
 )
@@ -116,13 +116,5 @@ func (p *point) timestamp(text []byte, i int, precision Precision) (end int, pro
 	return end, nil
 }
 
-// shown returns the client's text for use in a message: valid UTF-8 without control characters, not long.
-func shown(text []byte) string {
-	const bytesMax = 64
-	cut := text[:min(len(text), bytesMax)]
-	quoted := strconv.Quote(string(bytes.ToValidUTF8(cut, []byte("?"))))
-	if len(text) > bytesMax {
-		quoted = quoted[:len(quoted)-1] + `…"`
-	}
-	return quoted
-}
+// shown returns the client's text in quotes, for messages.
+func shown(text []byte) string { return `"` + excerpt.Of(text) + `"` }

@@ -1,9 +1,7 @@
 package samplejson
 
 import (
-	"bytes"
-	"strconv"
-
+	"github.com/raftmetrics/raftmetrics/adapters/httpapi/excerpt"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
 )
@@ -110,7 +108,7 @@ func (d *Decoder) memberName() (member, string, error) {
 	if escaped {
 		var ok bool
 		if d.unescaped, ok = unescape(d.unescaped[:0], raw); !ok {
-			return 0, shown(raw), nil
+			return 0, excerpt.Of(raw), nil
 		}
 		raw = d.unescaped
 	}
@@ -124,7 +122,7 @@ func (d *Decoder) memberName() (member, string, error) {
 	case "tags":
 		return memberTags, "tags", nil
 	}
-	return 0, shown(raw), nil
+	return 0, excerpt.Of(raw), nil
 }
 
 func (s *scanner) readName(f *fields) error {
@@ -278,7 +276,7 @@ func (d *Decoder) tags(f *fields) (list []metric.Tag, problem, err error) {
 		if err := s.colon(); err != nil {
 			return nil, nil, err
 		}
-		value, problem, err := d.tagText(&s, "tags."+shown([]byte(key)))
+		value, problem, err := d.tagText(&s, "tags."+excerpt.Of([]byte(key)))
 		if problem != nil || err != nil {
 			return nil, problem, err
 		}
@@ -332,15 +330,4 @@ func (s *scanner) kind() string {
 		return "null"
 	}
 	return "no JSON value"
-}
-
-// shown returns the client's text for use in a message: valid UTF-8 without control characters, not long.
-func shown(text []byte) string {
-	const bytesMax = 64
-	cut := text[:min(len(text), bytesMax)]
-	quoted := strconv.Quote(string(bytes.ToValidUTF8(cut, []byte("?"))))
-	if len(text) > bytesMax {
-		quoted = quoted[:len(quoted)-1] + `…"`
-	}
-	return quoted[1 : len(quoted)-1]
 }
