@@ -141,7 +141,9 @@ func watchStorage(t *telemetry.Telemetry, g *gate) {
 	}
 	t.Watch(telemetry.MemtableBytes, watch(func(s sampleStorage) float64 { return float64(s.MemtableBytes()) }))
 	t.WatchTotal(telemetry.StorageExpired, watch(func(s sampleStorage) float64 { return float64(s.ExpiredSamples()) }))
-	t.WatchTotal(telemetry.StorageMergedRows, ofFiles(func(f fileStorage) float64 { return float64(f.MergedRows()) }))
+	t.WatchTotal(telemetry.StorageMergedRows, ofFiles(func(f fileStorage) float64 { return float64(f.Tidied().RowsMerged) }))
+	t.WatchTotal(telemetry.StorageGoneRows, ofFiles(func(f fileStorage) float64 { return float64(f.Tidied().RowsGone) }))
+	t.WatchTotal(telemetry.StorageFreedBytes, ofFiles(func(f fileStorage) float64 { return float64(f.Tidied().BytesFreed) }))
 	t.WatchTotal(telemetry.CacheHits, ofFiles(func(f fileStorage) float64 { hits, _, _ := f.CacheUse(); return float64(hits) }))
 	t.WatchTotal(telemetry.CacheMisses, ofFiles(func(f fileStorage) float64 { _, misses, _ := f.CacheUse(); return float64(misses) }))
 	t.Watch(telemetry.CacheBytes, ofFiles(func(f fileStorage) float64 { _, _, bytes := f.CacheUse(); return float64(bytes) }))

@@ -43,7 +43,7 @@ type sampleStorage interface {
 
 // fileStorage is what storage with files can tell besides, at once.
 type fileStorage interface {
-	MergedRows() uint64
+	Tidied() duckdb.Tidied
 	CacheUse() (hits, misses uint64, bytes int64)
 }
 

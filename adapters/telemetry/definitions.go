@@ -21,7 +21,9 @@ const (
 	QueriesRefused      Metric = "raftmetrics_queries_refused_total"
 
 	// These are read when somebody looks.
-	StorageMergedRows Metric = "raftmetrics_storage_merged_rows_total"
+	StorageMergedRows Metric = "raftmetrics_storage_merged_samples_total"
+	StorageGoneRows   Metric = "raftmetrics_storage_dropped_samples_total"
+	StorageFreedBytes Metric = "raftmetrics_storage_freed_bytes_total"
 	StorageExpired    Metric = "raftmetrics_storage_samples_expired_total"
 	CacheHits         Metric = "raftmetrics_query_cache_hits_total"
 	CacheMisses       Metric = "raftmetrics_query_cache_misses_total"
@@ -97,7 +99,9 @@ var definitions = map[Metric]definition{
 	Deletions:           {counter, "Deletions of samples that were asked of this node and done.", nil, nil},
 	QueriesRefused:      {counter, "Queries that asked for more than a limit allows, or have no finite answer, by code.", []string{"code"}, nil},
 
-	StorageMergedRows: {counter, "Rows of shard files that merges wrote anew.", nil, nil},
+	StorageMergedRows: {counter, "Samples of shard files that merges wrote anew.", nil, nil},
+	StorageGoneRows:   {counter, "Samples of shard files that were dropped because they became older than what is kept.", nil, nil},
+	StorageFreedBytes: {counter, "Bytes of shard files given back to the file system.", nil, nil},
 	StorageExpired:    {counter, "Samples that shards left out because they were older than what is kept when they came.", nil, nil},
 	CacheHits:         {counter, "Looks for decoded columns of shard files that found them in the query cache.", nil, nil},
 	CacheMisses:       {counter, "Looks for decoded columns of shard files that did not.", nil, nil},

@@ -49,7 +49,6 @@ func (s *Store) Merge(ctx context.Context, id shard.ID, all bool) (more bool, er
 		s.noteDamage(r, err)
 		return false, fmt.Errorf("merge shard %d: %w", id, err)
 	}
-	s.merged.Add(todo.rows())
 	return !r.chores(all).none(), nil
 }
 

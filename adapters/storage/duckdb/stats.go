@@ -6,9 +6,6 @@ func (s *Store) CacheUse() (hits, misses uint64, bytes int64) {
 	return stats.Hits, stats.Misses, stats.Bytes
 }
 
-// MergedRows returns how many rows merges have written anew since the store was opened.
-func (s *Store) MergedRows() uint64 { return s.merged.Load() }
-
 // ExpiredSamples returns how many samples came to the open shards that lay before their metric's cut-off,
 // and were left out.
 func (s *Store) ExpiredSamples() uint64 {
@@ -21,15 +18,4 @@ func (s *Store) ExpiredSamples() uint64 {
 		}
 	}
 	return expired
-}
-
-// rows counts the rows that the merges write anew.
-func (c chores) rows() uint64 {
-	var rows int64
-	for _, runs := range c.merges {
-		for _, r := range runs {
-			rows += r.rows
-		}
-	}
-	return uint64(max(0, rows))
 }

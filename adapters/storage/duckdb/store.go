@@ -121,7 +121,6 @@ type Store struct {
 	active  atomic.Int64  // of these the ones that a cut would freeze
 	tidied  tidied
 	cache   *warm.Cache
-	merged  atomic.Uint64 // rows that merges have written
 	cold    chan struct{} // holds one for each cold step under way, see awaitCold
 
 	closing context.Context //nolint:containedctx // ends when Close begins, so that statements stop
