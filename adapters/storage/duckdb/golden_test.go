@@ -3,6 +3,7 @@ package duckdb_test
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
 	"flag"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb"
+	"github.com/raftmetrics/raftmetrics/adapters/storage/snapshot"
 )
 
 // goldenFile is a shard's file of a format, compressed. The flag -rewrite makes the newest anew.
@@ -99,4 +101,37 @@ func unpackGoldenFile(t *testing.T, format int, path string) {
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestOldSnapshotIsInstalled receives a file of format 1 from a node of an earlier version.
+func TestOldSnapshotIsInstalled(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "received")
+	unpackGoldenFile(t, 1, path)
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := newNode(t, duckdb.Options{})
+	s := start(t, n)
+	open(t, s, 0)
+	manifest := snapshot.Manifest{
+		Format: snapshot.FormatDuckDB, Shard: 0, Index: 7, Term: 1, Bytes: int64(len(content)), SHA256: sha256.Sum256(content),
+	}.Encode()
+	w, err := s.ReceiveSnapshot(t.Context(), 0, manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(content); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if state, err := s.InstallSnapshot(t.Context(), 0, manifest); err != nil || state.Index != 7 {
+		t.Fatalf("at %d, %v, want 7", state.Index, err)
+	}
+	if count, sum, err := totals(t, s, 0); count != 20 || sum != 10*5+10*7 || err != nil {
+		t.Fatalf("count=%d sum=%v, %v", count, sum, err)
+	}
+	checkRollups(t, s, 0)
 }
