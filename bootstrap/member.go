@@ -274,6 +274,8 @@ func (m *member) accept(ctx context.Context, conn *link.Conn) {
 	switch peer := conn.Peer(); peer.Purpose {
 	case link.RPC:
 		m.rpc.Accept(ctx, conn)
+	case link.Proposals:
+		m.rpc.AcceptProposals(ctx, conn)
 	case link.Raft:
 		err = m.transport.Serve(ctx, peer.Node.ID(), conn)
 	case link.Snapshot:

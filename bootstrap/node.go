@@ -178,7 +178,7 @@ func (n *Node) closeListener() error {
 // serveClients builds what answers on the node's port.
 func (n *Node) serveClients() (err error) {
 	options := link.ServerOptions{Keyring: n.keyring, Log: n.logger, Acceptors: map[link.Purpose]func(context.Context, *link.Conn){}}
-	for _, p := range []link.Purpose{link.RPC, link.Raft, link.Snapshot} {
+	for _, p := range []link.Purpose{link.RPC, link.Proposals, link.Raft, link.Snapshot} {
 		options.Acceptors[p] = n.accept
 	}
 	if n.config.role() != cluster.Embedded {

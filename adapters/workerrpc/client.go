@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 
 	"connectrpc.com/connect"
 
+	"github.com/raftmetrics/raftmetrics/adapters/workerrpc/link"
 	"github.com/raftmetrics/raftmetrics/adapters/workerrpc/workerpb"
 	"github.com/raftmetrics/raftmetrics/domain/aggregate"
 	"github.com/raftmetrics/raftmetrics/domain/cluster"
@@ -37,14 +39,25 @@ var (
 // for concurrent use.
 type Client struct {
 	node  cluster.NodeID
-	conn  *conn
+	conn  *conn[*http.ClientConn]
+	pipes *conn[*pipe]
+	work  sync.WaitGroup // of pipes
 	rpc   workerpb.WorkerClient
 	calls chan struct{}
 }
 
-// NewClient returns a client of node; dial opens an authenticated connection to it for link.RPC.
-func NewClient(node cluster.NodeID, dial func(context.Context) (net.Conn, error)) *Client {
-	c := &Client{node: node, conn: newConn(dial), calls: make(chan struct{}, CallsMax)}
+// NewClient returns a client of node; dial opens an authenticated connection to it for link.RPC or
+// link.Proposals.
+func NewClient(node cluster.NodeID, dial func(context.Context, link.Purpose) (net.Conn, error)) *Client {
+	c := &Client{node: node, calls: make(chan struct{}, CallsMax)}
+	c.conn = newHTTPConn(func(ctx context.Context) (net.Conn, error) { return dial(ctx, link.RPC) })
+	c.pipes = newConn(func(ctx context.Context) (*pipe, error) {
+		conn, err := dial(ctx, link.Proposals)
+		if err != nil {
+			return nil, err
+		}
+		return openPipe(conn, &c.work), nil
+	}, (*pipe).usable)
 	c.rpc = workerpb.NewWorkerClient(caller{}, "http://node",
 		connect.WithReadMaxBytes(responseBytesMax), connect.WithSendMaxBytes(requestBytesMax),
 		connect.WithAcceptCompression("gzip", nil, nil))
@@ -52,7 +65,11 @@ func NewClient(node cluster.NodeID, dial func(context.Context) (net.Conn, error)
 }
 
 // Close ends what is under way.
-func (c *Client) Close() { c.conn.Close() }
+func (c *Client) Close() {
+	c.conn.Close()
+	c.pipes.Close()
+	c.work.Wait()
+}
 
 // connKey is where a call's context has the connection that it goes over.
 type connKey struct{}
@@ -110,11 +127,35 @@ func (c *Client) unreachable(err error) *fault.Error {
 // Propose implements outbound.Proposer at the node: it must lead the shard. ErrNotProposed only when
 // the command certainly did not get into a log: the node said so, or nothing was sent to it.
 func (c *Client) Propose(ctx context.Context, id shard.ID, command []byte) ([]byte, error) {
-	response, sent, err := call(ctx, c, c.rpc.Propose, &workerpb.ProposeRequest{Shard: uint32(id), Command: command})
+	outcome, sent, err := c.propose(ctx, id, command)
 	if err != nil {
 		return nil, c.unproposed(sent, err)
 	}
-	return response.GetOutcome(), nil
+	return outcome, nil
+}
+
+// propose runs one proposal through the pipe and makes its error a fault. sent tells that it may have
+// arrived.
+func (c *Client) propose(ctx context.Context, id shard.ID, command []byte) (outcome []byte, sent bool, err error) {
+	select {
+	case c.calls <- struct{}{}:
+		defer func() { <-c.calls }()
+	case <-ctx.Done():
+		return nil, false, c.unreachable(ctx.Err())
+	}
+	if ctx.Err() != nil {
+		return nil, false, c.unreachable(ctx.Err())
+	}
+	open, err := c.pipes.get(ctx)
+	if err != nil {
+		return nil, false, c.unreachable(err)
+	}
+	outcome, sent, err = open.propose(ctx, id, command)
+	var told *fault.Error
+	if err == nil || errors.As(err, &told) {
+		return outcome, sent, err
+	}
+	return nil, sent, c.unreachable(err)
 }
 
 // ProposeMeta replicates a change of the cluster's state at the node, which must lead the meta group.

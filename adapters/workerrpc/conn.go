@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -21,55 +22,73 @@ const (
 
 var errClosed = errors.New("the client is closed")
 
-// conn keeps at most one HTTP/2 connection to a node and opens it anew when it broke. One attempt
+// closer is what a conn keeps open.
+type closer interface {
+	comparable
+	io.Closer
+}
+
+// conn keeps at most one connection of type T to a node and opens it anew when it broke. One attempt
 // serves all callers that wait for it and outlives each of them.
-type conn struct {
-	dial      func(context.Context) (net.Conn, error)
-	transport *http.Transport
-	ctx       context.Context //nolint:containedctx // the lifetime of attempts, which no caller owns
-	cancel    context.CancelCauseFunc
-	work      sync.WaitGroup
-	mu        struct {
+type conn[T closer] struct {
+	open   func(context.Context) (T, error)
+	usable func(T) bool    // it takes further calls, now or when one of those under way has ended
+	ctx    context.Context //nolint:containedctx // the lifetime of attempts, which no caller owns
+	cancel context.CancelCauseFunc
+	work   sync.WaitGroup
+	mu     struct {
 		sync.Mutex
-		open    *http.ClientConn
-		attempt *attempt // under way
-		failed  error    // of the last attempt
+		open    T
+		attempt *attempt[T] // under way
+		failed  error       // of the last attempt
 		notTill time.Time
 		pause   time.Duration
 	}
 }
 
-type attempt struct {
+type attempt[T closer] struct {
 	done chan struct{}
-	open *http.ClientConn // set before done is closed
+	open T // set before done is closed
 	err  error
 }
 
-func newConn(dial func(context.Context) (net.Conn, error)) *conn {
-	c := &conn{dial: dial}
+func newConn[T closer](open func(context.Context) (T, error), usable func(T) bool) *conn[T] {
+	c := &conn[T]{open: open, usable: usable}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
-	c.transport = &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
-		Protocols:   unencryptedHTTP2(), HTTP2: http2Config(), DisableCompression: true,
-	}
 	return c
 }
 
+// newHTTPConn keeps an HTTP/2 connection over what dial opens.
+func newHTTPConn(dial func(context.Context) (net.Conn, error)) *conn[*http.ClientConn] {
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+		Protocols:   unencryptedHTTP2(), HTTP2: http2Config(), DisableCompression: true,
+	}
+	return newConn(
+		func(ctx context.Context) (*http.ClientConn, error) {
+			return transport.NewClientConn(ctx, "http", "node:80")
+		},
+		func(open *http.ClientConn) bool {
+			return open.Err() == nil && (open.Available() > 0 || open.InFlight() > 0)
+		})
+}
+
 // Close ends calls under way and waits for an attempt to end.
-func (c *conn) Close() {
+func (c *conn[T]) Close() {
 	c.cancel(errClosed)
 	c.work.Wait()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.mu.open != nil {
+	var none T
+	if c.mu.open != none {
 		_ = c.mu.open.Close() // it is given up
-		c.mu.open = nil
+		c.mu.open = none
 	}
 }
 
 // get returns an open connection.
-func (c *conn) get(ctx context.Context) (*http.ClientConn, error) {
-	a, open, err := c.pick() //nolint:contextcheck // an attempt outlives its first caller
+func (c *conn[T]) get(ctx context.Context) (T, error) {
+	a, open, err := c.pick()
 	if a == nil {
 		return open, err
 	}
@@ -77,40 +96,37 @@ func (c *conn) get(ctx context.Context) (*http.ClientConn, error) {
 	case <-a.done:
 		return a.open, a.err
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		var none T
+		return none, ctx.Err()
 	}
 }
 
-// usable reports that a connection takes further calls, now or when one of those under way has ended.
-func usable(open *http.ClientConn) bool {
-	return open != nil && open.Err() == nil && (open.Available() > 0 || open.InFlight() > 0)
-}
-
 // pick returns the open connection, or the attempt to wait for, or why there is none now.
-func (c *conn) pick() (*attempt, *http.ClientConn, error) {
+func (c *conn[T]) pick() (_ *attempt[T], open T, _ error) {
+	var none T
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.ctx.Err() != nil:
-		return nil, nil, errClosed
-	case usable(c.mu.open):
+		return nil, none, errClosed
+	case c.mu.open != none && c.usable(c.mu.open):
 		return nil, c.mu.open, nil
 	case c.mu.attempt != nil:
-		return c.mu.attempt, nil, nil
+		return c.mu.attempt, none, nil
 	case c.mu.failed != nil && time.Now().Before(c.mu.notTill):
-		return nil, nil, c.mu.failed
+		return nil, none, c.mu.failed
 	}
-	a := &attempt{done: make(chan struct{})}
+	a := &attempt[T]{done: make(chan struct{})}
 	c.mu.attempt = a
 	c.work.Go(func() { c.try(a) })
-	return a, nil, nil
+	return a, none, nil
 }
 
 // try makes one attempt and tells those who wait for it.
-func (c *conn) try(a *attempt) {
+func (c *conn[T]) try(a *attempt[T]) {
 	ctx, cancel := context.WithTimeout(c.ctx, dialMax)
 	defer cancel()
-	open, err := c.transport.NewClientConn(ctx, "http", "node:80")
+	open, err := c.open(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.mu.attempt = nil
@@ -118,6 +134,7 @@ func (c *conn) try(a *attempt) {
 		_ = open.Close() // nobody will use it
 		err = errClosed
 	}
+	var none T
 	if err != nil {
 		c.mu.pause = min(max(2*c.mu.pause, redialFirst), redialMax)
 		c.mu.notTill = time.Now().Add(c.mu.pause)
@@ -126,7 +143,7 @@ func (c *conn) try(a *attempt) {
 		c.mu.pause = 0
 		old := c.mu.open
 		a.open, c.mu.open = open, open
-		if old != nil {
+		if old != none {
 			_ = old.Close() // it broke
 		}
 	}

@@ -37,6 +37,16 @@ var codes = map[fault.Kind]connect.Code{
 
 // encodeFault makes an error that carries everything of err but its causes.
 func encodeFault(err error) error {
+	message := faultMessage(err)
+	failed := connect.NewError(codes[fault.Kind(message.GetKind())], errors.New(message.GetMessage()))
+	if detail, err := connect.NewErrorDetail(message); err == nil {
+		failed.AddDetail(detail)
+	}
+	return failed
+}
+
+// faultMessage returns everything of err but its causes.
+func faultMessage(err error) *workerpb.Fault {
 	f := faultOf(err)
 	message := &workerpb.Fault{
 		Kind: uint32(f.Kind()), Code: f.Code(), Message: f.Message(),
@@ -53,11 +63,7 @@ func encodeFault(err error) error {
 			message.Details = append(message.Details, &workerpb.FaultDetail{Name: d.Name, Json: text})
 		}
 	}
-	failed := connect.NewError(codes[f.Kind()], errors.New(f.Message()))
-	if detail, err := connect.NewErrorDetail(message); err == nil {
-		failed.AddDetail(detail)
-	}
-	return failed
+	return message
 }
 
 // faultOf is fault.From which knows the ends of contexts.

@@ -60,7 +60,7 @@ func (p *Peers) Client(node cluster.NodeID) *Client {
 	defer p.mu.Unlock()
 	c := p.mu.clients[node]
 	if c == nil {
-		c = NewClient(node, func(ctx context.Context) (net.Conn, error) { return p.Dial(ctx, node, link.RPC) })
+		c = NewClient(node, func(ctx context.Context, purpose link.Purpose) (net.Conn, error) { return p.Dial(ctx, node, purpose) })
 		p.mu.clients[node] = c
 	}
 	return c

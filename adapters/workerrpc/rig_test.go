@@ -62,6 +62,7 @@ type remote struct {
 	id      cluster.NodeID
 	address string
 	stop    func() // ends it as kill would, once
+	quit    func() // lets its RPC server stop in order
 }
 
 func newRemote(tb testing.TB) *remote {
@@ -103,7 +104,7 @@ func (r *remote) start(tb testing.TB) {
 	rpc := workerrpc.NewServer(config)
 	links := link.NewServer(link.ServerOptions{
 		Keyring: newRing(tb, "remote"), Log: log,
-		Acceptors: map[link.Purpose]func(context.Context, *link.Conn){link.RPC: rpc.Accept},
+		Acceptors: map[link.Purpose]func(context.Context, *link.Conn){link.RPC: rpc.Accept, link.Proposals: rpc.AcceptProposals},
 	})
 	mux := http.NewServeMux()
 	mux.Handle(link.Path, links)
@@ -112,6 +113,7 @@ func (r *remote) start(tb testing.TB) {
 	var work sync.WaitGroup
 	work.Go(func() { _ = public.Serve(l) })
 	work.Go(func() { _ = rpc.Run(ctx) })
+	r.quit = cancel
 	r.stop = sync.OnceFunc(func() {
 		_ = public.Close()
 		_ = links.Close()

@@ -342,7 +342,7 @@ func (instant) Propose(context.Context, shard.ID, []byte) ([]byte, error) {
 	return []byte("outcome"), nil
 }
 
-func BenchmarkUnaryCall(b *testing.B) {
+func BenchmarkProposal(b *testing.B) {
 	for _, callers := range []int{1, 64} {
 		b.Run("callers="+strconv.Itoa(callers), func(b *testing.B) {
 			r := newRemote(b)

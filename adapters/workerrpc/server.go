@@ -1,5 +1,5 @@
-// Package workerrpc lets nodes of a cluster ask each other: unary calls with protobuf over HTTP/2, on
-// the authenticated connections of package link.
+// Package workerrpc lets nodes of a cluster ask each other: unary calls with protobuf over HTTP/2, and
+// commands in pipes, on the authenticated connections of package link.
 package workerrpc
 
 import (
@@ -18,7 +18,6 @@ import (
 	"github.com/raftmetrics/raftmetrics/adapters/workerrpc/link"
 	"github.com/raftmetrics/raftmetrics/adapters/workerrpc/workerpb"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
-	"github.com/raftmetrics/raftmetrics/domain/shard"
 	"github.com/raftmetrics/raftmetrics/ports/inbound"
 	"github.com/raftmetrics/raftmetrics/ports/outbound"
 )
@@ -73,6 +72,7 @@ type Server struct {
 	config   ServerConfig
 	listener *link.Listener
 	http     *http.Server
+	pipes    openPipes
 }
 
 var _ workerpb.WorkerHandler = (*Server)(nil)
@@ -83,6 +83,7 @@ type peerKey struct{}
 // NewServer returns a server; Run serves.
 func NewServer(config ServerConfig) *Server {
 	s := &Server{config: config, listener: link.NewListener()}
+	s.pipes.stopping, s.pipes.idle = make(chan struct{}), make(chan struct{})
 	mux := http.NewServeMux()
 	mux.Handle(workerpb.NewWorkerHandler(s,
 		connect.WithReadMaxBytes(requestBytesMax), connect.WithSendMaxBytes(responseBytesMax),
@@ -112,10 +113,15 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("serve calls of nodes: %w", err)
 	case <-ctx.Done():
 	}
+	s.pipes.stop()
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopMax)
 	defer cancel()
 	if err := s.http.Shutdown(stopping); err != nil {
 		_ = s.http.Close() // what is still under way is cut off
+	}
+	select {
+	case <-s.pipes.idle:
+	case <-stopping.Done(): // what is still under way ends with its connection
 	}
 	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve calls of nodes: %w", err)
@@ -145,17 +151,6 @@ func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 		return ctx, func() {}
 	}
 	return context.WithTimeout(ctx, callMax)
-}
-
-// Propose implements workerpb.WorkerHandler.
-func (s *Server) Propose(ctx context.Context, req *workerpb.ProposeRequest) (*workerpb.ProposeResponse, error) {
-	ctx, cancel := bounded(ctx)
-	defer cancel()
-	outcome, err := s.config.Proposer.Propose(ctx, shard.ID(req.GetShard()), req.GetCommand())
-	if err != nil {
-		return nil, encodeFault(err)
-	}
-	return &workerpb.ProposeResponse{Outcome: outcome}, nil
 }
 
 // Partials implements workerpb.WorkerHandler.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/raftmetrics/raftmetrics/adapters/workerrpc"
+	"github.com/raftmetrics/raftmetrics/adapters/workerrpc/link"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 )
 
@@ -16,7 +17,7 @@ import (
 func TestStoppedPeerIsNoticed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var far net.Conn
-		c := workerrpc.NewClient(newNode(t, "remote", 1).ID(), func(context.Context) (net.Conn, error) {
+		c := workerrpc.NewClient(newNode(t, "remote", 1).ID(), func(context.Context, link.Purpose) (net.Conn, error) {
 			var near net.Conn
 			near, far = net.Pipe()
 			go func() { _, _ = io.Copy(io.Discard, far) }()

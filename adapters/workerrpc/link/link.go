@@ -52,10 +52,11 @@ type Purpose string
 
 // The purposes.
 const (
-	Raft     Purpose = "raft"     // a one-way stream of Raft messages
-	RPC      Purpose = "rpc"      // HTTP/2
-	Snapshot Purpose = "snapshot" // the receiver of a shard's snapshot pulls it
-	adoption Purpose = "adoption" // before there is a cluster key
+	Raft      Purpose = "raft"      // a one-way stream of Raft messages
+	RPC       Purpose = "rpc"       // HTTP/2
+	Proposals Purpose = "proposals" // a stream of commands and their outcomes
+	Snapshot  Purpose = "snapshot"  // the receiver of a shard's snapshot pulls it
+	adoption  Purpose = "adoption"  // before there is a cluster key
 )
 
 // Peer is the other end, as it proved to be.

@@ -35,8 +35,6 @@ const (
 // reflection-formatted method names, remove the leading slash and convert the remaining slash to a
 // period.
 const (
-	// WorkerProposeProcedure is the fully-qualified name of the Worker's Propose RPC.
-	WorkerProposeProcedure = "/raftmetrics.worker.v1.Worker/Propose"
 	// WorkerPartialsProcedure is the fully-qualified name of the Worker's Partials RPC.
 	WorkerPartialsProcedure = "/raftmetrics.worker.v1.Worker/Partials"
 	// WorkerLatestProcedure is the fully-qualified name of the Worker's Latest RPC.
@@ -59,8 +57,6 @@ const (
 
 // WorkerClient is a client for the raftmetrics.worker.v1.Worker service.
 type WorkerClient interface {
-	// Propose replicates a command in the log of a shard that this node should lead.
-	Propose(context.Context, *ProposeRequest) (*ProposeResponse, error)
 	// Partials computes over the samples of shards that this node holds.
 	Partials(context.Context, *PartialsRequest) (*PartialsResponse, error)
 	// Latest finds the newest sample of a metric in shards that this node holds.
@@ -92,12 +88,6 @@ func NewWorkerClient(httpClient connect.HTTPClient, baseURL string, opts ...conn
 	baseURL = strings.TrimRight(baseURL, "/")
 	workerMethods := File_adapters_workerrpc_workerpb_worker_proto.Services().ByName("Worker").Methods()
 	return &workerClient{
-		propose: connect.NewClient[ProposeRequest, ProposeResponse](
-			httpClient,
-			baseURL+WorkerProposeProcedure,
-			connect.WithSchema(workerMethods.ByName("Propose")),
-			connect.WithClientOptions(opts...),
-		),
 		partials: connect.NewClient[PartialsRequest, PartialsResponse](
 			httpClient,
 			baseURL+WorkerPartialsProcedure,
@@ -157,7 +147,6 @@ func NewWorkerClient(httpClient connect.HTTPClient, baseURL string, opts ...conn
 
 // workerClient implements WorkerClient.
 type workerClient struct {
-	propose     *connect.Client[ProposeRequest, ProposeResponse]
 	partials    *connect.Client[PartialsRequest, PartialsResponse]
 	latest      *connect.Client[LatestRequest, LatestResponse]
 	listSeries  *connect.Client[ListSeriesRequest, ListSeriesResponse]
@@ -167,15 +156,6 @@ type workerClient struct {
 	reports     *connect.Client[ReportsRequest, ReportsResponse]
 	flush       *connect.Client[FlushRequest, FlushResponse]
 	digest      *connect.Client[DigestRequest, DigestResponse]
-}
-
-// Propose calls raftmetrics.worker.v1.Worker.Propose.
-func (c *workerClient) Propose(ctx context.Context, req *ProposeRequest) (*ProposeResponse, error) {
-	response, err := c.propose.CallUnary(ctx, connect.NewRequest(req))
-	if response != nil {
-		return response.Msg, err
-	}
-	return nil, err
 }
 
 // Partials calls raftmetrics.worker.v1.Worker.Partials.
@@ -261,8 +241,6 @@ func (c *workerClient) Digest(ctx context.Context, req *DigestRequest) (*DigestR
 
 // WorkerHandler is an implementation of the raftmetrics.worker.v1.Worker service.
 type WorkerHandler interface {
-	// Propose replicates a command in the log of a shard that this node should lead.
-	Propose(context.Context, *ProposeRequest) (*ProposeResponse, error)
 	// Partials computes over the samples of shards that this node holds.
 	Partials(context.Context, *PartialsRequest) (*PartialsResponse, error)
 	// Latest finds the newest sample of a metric in shards that this node holds.
@@ -290,12 +268,6 @@ type WorkerHandler interface {
 // and JSON codecs. They also support gzip compression.
 func NewWorkerHandler(svc WorkerHandler, opts ...connect.HandlerOption) (string, http.Handler) {
 	workerMethods := File_adapters_workerrpc_workerpb_worker_proto.Services().ByName("Worker").Methods()
-	workerProposeHandler := connect.NewUnaryHandlerSimple(
-		WorkerProposeProcedure,
-		svc.Propose,
-		connect.WithSchema(workerMethods.ByName("Propose")),
-		connect.WithHandlerOptions(opts...),
-	)
 	workerPartialsHandler := connect.NewUnaryHandlerSimple(
 		WorkerPartialsProcedure,
 		svc.Partials,
@@ -352,8 +324,6 @@ func NewWorkerHandler(svc WorkerHandler, opts ...connect.HandlerOption) (string,
 	)
 	return "/raftmetrics.worker.v1.Worker/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
-		case WorkerProposeProcedure:
-			workerProposeHandler.ServeHTTP(w, r)
 		case WorkerPartialsProcedure:
 			workerPartialsHandler.ServeHTTP(w, r)
 		case WorkerLatestProcedure:
@@ -380,10 +350,6 @@ func NewWorkerHandler(svc WorkerHandler, opts ...connect.HandlerOption) (string,
 
 // UnimplementedWorkerHandler returns CodeUnimplemented from all methods.
 type UnimplementedWorkerHandler struct{}
-
-func (UnimplementedWorkerHandler) Propose(context.Context, *ProposeRequest) (*ProposeResponse, error) {
-	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("raftmetrics.worker.v1.Worker.Propose is not implemented"))
-}
 
 func (UnimplementedWorkerHandler) Partials(context.Context, *PartialsRequest) (*PartialsResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("raftmetrics.worker.v1.Worker.Partials is not implemented"))

@@ -211,102 +211,6 @@ func (x *FaultDetail) GetJson() []byte {
 	return nil
 }
 
-type ProposeRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Shard         uint32                 `protobuf:"varint,1,opt,name=shard,proto3" json:"shard,omitempty"`
-	Command       []byte                 `protobuf:"bytes,2,opt,name=command,proto3" json:"command,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ProposeRequest) Reset() {
-	*x = ProposeRequest{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ProposeRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ProposeRequest) ProtoMessage() {}
-
-func (x *ProposeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[2]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ProposeRequest.ProtoReflect.Descriptor instead.
-func (*ProposeRequest) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *ProposeRequest) GetShard() uint32 {
-	if x != nil {
-		return x.Shard
-	}
-	return 0
-}
-
-func (x *ProposeRequest) GetCommand() []byte {
-	if x != nil {
-		return x.Command
-	}
-	return nil
-}
-
-type ProposeResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Outcome       []byte                 `protobuf:"bytes,1,opt,name=outcome,proto3" json:"outcome,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ProposeResponse) Reset() {
-	*x = ProposeResponse{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[3]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ProposeResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ProposeResponse) ProtoMessage() {}
-
-func (x *ProposeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[3]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ProposeResponse.ProtoReflect.Descriptor instead.
-func (*ProposeResponse) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{3}
-}
-
-func (x *ProposeResponse) GetOutcome() []byte {
-	if x != nil {
-		return x.Outcome
-	}
-	return nil
-}
-
 // Read says which shards to read and how up to date.
 type Read struct {
 	state             protoimpl.MessageState `protogen:"open.v1"`
@@ -319,7 +223,7 @@ type Read struct {
 
 func (x *Read) Reset() {
 	*x = Read{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[4]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -331,7 +235,7 @@ func (x *Read) String() string {
 func (*Read) ProtoMessage() {}
 
 func (x *Read) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[4]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -344,7 +248,7 @@ func (x *Read) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Read.ProtoReflect.Descriptor instead.
 func (*Read) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{4}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Read) GetShards() []uint32 {
@@ -379,7 +283,7 @@ type Matcher struct {
 
 func (x *Matcher) Reset() {
 	*x = Matcher{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[5]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -391,7 +295,7 @@ func (x *Matcher) String() string {
 func (*Matcher) ProtoMessage() {}
 
 func (x *Matcher) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[5]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -404,7 +308,7 @@ func (x *Matcher) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Matcher.ProtoReflect.Descriptor instead.
 func (*Matcher) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{5}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Matcher) GetKey() string {
@@ -446,7 +350,7 @@ type Query struct {
 
 func (x *Query) Reset() {
 	*x = Query{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[6]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -458,7 +362,7 @@ func (x *Query) String() string {
 func (*Query) ProtoMessage() {}
 
 func (x *Query) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[6]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -471,7 +375,7 @@ func (x *Query) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Query.ProtoReflect.Descriptor instead.
 func (*Query) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{6}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Query) GetMetric() string {
@@ -562,7 +466,7 @@ type Narrowing struct {
 
 func (x *Narrowing) Reset() {
 	*x = Narrowing{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[7]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -574,7 +478,7 @@ func (x *Narrowing) String() string {
 func (*Narrowing) ProtoMessage() {}
 
 func (x *Narrowing) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[7]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -587,7 +491,7 @@ func (x *Narrowing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Narrowing.ProtoReflect.Descriptor instead.
 func (*Narrowing) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{7}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Narrowing) GetTags() []string {
@@ -663,7 +567,7 @@ type PartialsRequest struct {
 
 func (x *PartialsRequest) Reset() {
 	*x = PartialsRequest{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[8]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -675,7 +579,7 @@ func (x *PartialsRequest) String() string {
 func (*PartialsRequest) ProtoMessage() {}
 
 func (x *PartialsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[8]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -688,7 +592,7 @@ func (x *PartialsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartialsRequest.ProtoReflect.Descriptor instead.
 func (*PartialsRequest) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{8}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PartialsRequest) GetRead() *Read {
@@ -714,7 +618,7 @@ type PartialsResponse struct {
 
 func (x *PartialsResponse) Reset() {
 	*x = PartialsResponse{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[9]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -726,7 +630,7 @@ func (x *PartialsResponse) String() string {
 func (*PartialsResponse) ProtoMessage() {}
 
 func (x *PartialsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[9]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -739,7 +643,7 @@ func (x *PartialsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartialsResponse.ProtoReflect.Descriptor instead.
 func (*PartialsResponse) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{9}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PartialsResponse) GetTable() *Table {
@@ -769,7 +673,7 @@ type Table struct {
 
 func (x *Table) Reset() {
 	*x = Table{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[10]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -781,7 +685,7 @@ func (x *Table) String() string {
 func (*Table) ProtoMessage() {}
 
 func (x *Table) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[10]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -794,7 +698,7 @@ func (x *Table) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Table.ProtoReflect.Descriptor instead.
 func (*Table) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{10}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Table) GetSeriesKnown() bool {
@@ -897,7 +801,7 @@ type Details struct {
 
 func (x *Details) Reset() {
 	*x = Details{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[11]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -909,7 +813,7 @@ func (x *Details) String() string {
 func (*Details) ProtoMessage() {}
 
 func (x *Details) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[11]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -922,7 +826,7 @@ func (x *Details) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Details.ProtoReflect.Descriptor instead.
 func (*Details) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{11}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Details) GetEndTimes() []int64 {
@@ -1037,7 +941,7 @@ type Sketch struct {
 
 func (x *Sketch) Reset() {
 	*x = Sketch{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[12]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1049,7 +953,7 @@ func (x *Sketch) String() string {
 func (*Sketch) ProtoMessage() {}
 
 func (x *Sketch) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[12]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1062,7 +966,7 @@ func (x *Sketch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sketch.ProtoReflect.Descriptor instead.
 func (*Sketch) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{12}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Sketch) GetLevel() uint32 {
@@ -1121,7 +1025,7 @@ type ListSeriesRequest struct {
 
 func (x *ListSeriesRequest) Reset() {
 	*x = ListSeriesRequest{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[13]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1133,7 +1037,7 @@ func (x *ListSeriesRequest) String() string {
 func (*ListSeriesRequest) ProtoMessage() {}
 
 func (x *ListSeriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[13]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1146,7 +1050,7 @@ func (x *ListSeriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSeriesRequest.ProtoReflect.Descriptor instead.
 func (*ListSeriesRequest) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{13}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListSeriesRequest) GetRead() *Read {
@@ -1200,7 +1104,7 @@ type ListSeriesResponse struct {
 
 func (x *ListSeriesResponse) Reset() {
 	*x = ListSeriesResponse{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[14]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1212,7 +1116,7 @@ func (x *ListSeriesResponse) String() string {
 func (*ListSeriesResponse) ProtoMessage() {}
 
 func (x *ListSeriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[14]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1225,7 +1129,7 @@ func (x *ListSeriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSeriesResponse.ProtoReflect.Descriptor instead.
 func (*ListSeriesResponse) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{14}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListSeriesResponse) GetItems() []string {
@@ -1246,7 +1150,7 @@ type LatestRequest struct {
 
 func (x *LatestRequest) Reset() {
 	*x = LatestRequest{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[15]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1258,7 +1162,7 @@ func (x *LatestRequest) String() string {
 func (*LatestRequest) ProtoMessage() {}
 
 func (x *LatestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[15]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1271,7 +1175,7 @@ func (x *LatestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LatestRequest.ProtoReflect.Descriptor instead.
 func (*LatestRequest) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{15}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *LatestRequest) GetRead() *Read {
@@ -1304,7 +1208,7 @@ type LatestResponse struct {
 
 func (x *LatestResponse) Reset() {
 	*x = LatestResponse{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[16]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1316,7 +1220,7 @@ func (x *LatestResponse) String() string {
 func (*LatestResponse) ProtoMessage() {}
 
 func (x *LatestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[16]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1329,7 +1233,7 @@ func (x *LatestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LatestResponse.ProtoReflect.Descriptor instead.
 func (*LatestResponse) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{16}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *LatestResponse) GetSample() *Sample {
@@ -1350,7 +1254,7 @@ type Sample struct {
 
 func (x *Sample) Reset() {
 	*x = Sample{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[17]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1362,7 +1266,7 @@ func (x *Sample) String() string {
 func (*Sample) ProtoMessage() {}
 
 func (x *Sample) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[17]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1375,7 +1279,7 @@ func (x *Sample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sample.ProtoReflect.Descriptor instead.
 func (*Sample) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{17}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Sample) GetSeriesKey() string {
@@ -1407,7 +1311,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[18]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1419,7 +1323,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[18]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1432,7 +1336,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{18}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{16}
 }
 
 type StatusResponse struct {
@@ -1444,7 +1348,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[19]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1456,7 +1360,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[19]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1469,7 +1373,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{19}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StatusResponse) GetShards() []*ShardStatus {
@@ -1495,7 +1399,7 @@ type ShardStatus struct {
 
 func (x *ShardStatus) Reset() {
 	*x = ShardStatus{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[20]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1507,7 +1411,7 @@ func (x *ShardStatus) String() string {
 func (*ShardStatus) ProtoMessage() {}
 
 func (x *ShardStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[20]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1520,7 +1424,7 @@ func (x *ShardStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardStatus.ProtoReflect.Descriptor instead.
 func (*ShardStatus) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{20}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ShardStatus) GetShard() uint32 {
@@ -1595,7 +1499,7 @@ type ReportRequest struct {
 
 func (x *ReportRequest) Reset() {
 	*x = ReportRequest{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[21]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1607,7 +1511,7 @@ func (x *ReportRequest) String() string {
 func (*ReportRequest) ProtoMessage() {}
 
 func (x *ReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[21]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1620,7 +1524,7 @@ func (x *ReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
 func (*ReportRequest) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{21}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ReportRequest) GetNode() string {
@@ -1690,7 +1594,7 @@ type DamagedReplica struct {
 
 func (x *DamagedReplica) Reset() {
 	*x = DamagedReplica{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[22]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1702,7 +1606,7 @@ func (x *DamagedReplica) String() string {
 func (*DamagedReplica) ProtoMessage() {}
 
 func (x *DamagedReplica) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[22]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1715,7 +1619,7 @@ func (x *DamagedReplica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DamagedReplica.ProtoReflect.Descriptor instead.
 func (*DamagedReplica) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{22}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DamagedReplica) GetMeta() bool {
@@ -1750,7 +1654,7 @@ type SettledGroup struct {
 
 func (x *SettledGroup) Reset() {
 	*x = SettledGroup{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[23]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1762,7 +1666,7 @@ func (x *SettledGroup) String() string {
 func (*SettledGroup) ProtoMessage() {}
 
 func (x *SettledGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[23]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1775,7 +1679,7 @@ func (x *SettledGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettledGroup.ProtoReflect.Descriptor instead.
 func (*SettledGroup) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{23}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SettledGroup) GetMeta() bool {
@@ -1810,7 +1714,7 @@ type ReportResponse struct {
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[24]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1822,7 +1726,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[24]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1835,7 +1739,7 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{24}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ReportResponse) GetState() []byte {
@@ -1868,7 +1772,7 @@ type ProposeMetaRequest struct {
 
 func (x *ProposeMetaRequest) Reset() {
 	*x = ProposeMetaRequest{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[25]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1880,7 +1784,7 @@ func (x *ProposeMetaRequest) String() string {
 func (*ProposeMetaRequest) ProtoMessage() {}
 
 func (x *ProposeMetaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[25]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1893,7 +1797,7 @@ func (x *ProposeMetaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeMetaRequest.ProtoReflect.Descriptor instead.
 func (*ProposeMetaRequest) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{25}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ProposeMetaRequest) GetCommand() []byte {
@@ -1912,7 +1816,7 @@ type ProposeMetaResponse struct {
 
 func (x *ProposeMetaResponse) Reset() {
 	*x = ProposeMetaResponse{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[26]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1924,7 +1828,7 @@ func (x *ProposeMetaResponse) String() string {
 func (*ProposeMetaResponse) ProtoMessage() {}
 
 func (x *ProposeMetaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[26]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1937,7 +1841,7 @@ func (x *ProposeMetaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProposeMetaResponse.ProtoReflect.Descriptor instead.
 func (*ProposeMetaResponse) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{26}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ProposeMetaResponse) GetOutcome() []byte {
@@ -1955,7 +1859,7 @@ type ReportsRequest struct {
 
 func (x *ReportsRequest) Reset() {
 	*x = ReportsRequest{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[27]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1967,7 +1871,7 @@ func (x *ReportsRequest) String() string {
 func (*ReportsRequest) ProtoMessage() {}
 
 func (x *ReportsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[27]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1980,7 +1884,7 @@ func (x *ReportsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportsRequest.ProtoReflect.Descriptor instead.
 func (*ReportsRequest) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{27}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{25}
 }
 
 type ReportsResponse struct {
@@ -1992,7 +1896,7 @@ type ReportsResponse struct {
 
 func (x *ReportsResponse) Reset() {
 	*x = ReportsResponse{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[28]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2004,7 +1908,7 @@ func (x *ReportsResponse) String() string {
 func (*ReportsResponse) ProtoMessage() {}
 
 func (x *ReportsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[28]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2017,7 +1921,7 @@ func (x *ReportsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportsResponse.ProtoReflect.Descriptor instead.
 func (*ReportsResponse) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{28}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReportsResponse) GetReports() []*HeardReport {
@@ -2039,7 +1943,7 @@ type HeardReport struct {
 
 func (x *HeardReport) Reset() {
 	*x = HeardReport{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[29]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2051,7 +1955,7 @@ func (x *HeardReport) String() string {
 func (*HeardReport) ProtoMessage() {}
 
 func (x *HeardReport) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[29]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2064,7 +1968,7 @@ func (x *HeardReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeardReport.ProtoReflect.Descriptor instead.
 func (*HeardReport) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{29}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *HeardReport) GetNode() string {
@@ -2103,7 +2007,7 @@ type FlushRequest struct {
 
 func (x *FlushRequest) Reset() {
 	*x = FlushRequest{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[30]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2115,7 +2019,7 @@ func (x *FlushRequest) String() string {
 func (*FlushRequest) ProtoMessage() {}
 
 func (x *FlushRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[30]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2128,7 +2032,7 @@ func (x *FlushRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushRequest.ProtoReflect.Descriptor instead.
 func (*FlushRequest) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{30}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{28}
 }
 
 type FlushResponse struct {
@@ -2139,7 +2043,7 @@ type FlushResponse struct {
 
 func (x *FlushResponse) Reset() {
 	*x = FlushResponse{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[31]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2151,7 +2055,7 @@ func (x *FlushResponse) String() string {
 func (*FlushResponse) ProtoMessage() {}
 
 func (x *FlushResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[31]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2164,7 +2068,7 @@ func (x *FlushResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushResponse.ProtoReflect.Descriptor instead.
 func (*FlushResponse) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{31}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{29}
 }
 
 type DigestRequest struct {
@@ -2177,7 +2081,7 @@ type DigestRequest struct {
 
 func (x *DigestRequest) Reset() {
 	*x = DigestRequest{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[32]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2189,7 +2093,7 @@ func (x *DigestRequest) String() string {
 func (*DigestRequest) ProtoMessage() {}
 
 func (x *DigestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[32]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2202,7 +2106,7 @@ func (x *DigestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestRequest.ProtoReflect.Descriptor instead.
 func (*DigestRequest) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{32}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DigestRequest) GetShard() uint32 {
@@ -2229,7 +2133,7 @@ type DigestResponse struct {
 
 func (x *DigestResponse) Reset() {
 	*x = DigestResponse{}
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[33]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2241,7 +2145,7 @@ func (x *DigestResponse) String() string {
 func (*DigestResponse) ProtoMessage() {}
 
 func (x *DigestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[33]
+	mi := &file_adapters_workerrpc_workerpb_worker_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2254,7 +2158,7 @@ func (x *DigestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DigestResponse.ProtoReflect.Descriptor instead.
 func (*DigestResponse) Descriptor() ([]byte, []int) {
-	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{33}
+	return file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DigestResponse) GetIndex() uint64 {
@@ -2285,12 +2189,7 @@ const file_adapters_workerrpc_workerpb_worker_proto_rawDesc = "" +
 	"\aoutcome\x18\x06 \x01(\x0e2\x1e.raftmetrics.worker.v1.OutcomeR\aoutcome\"5\n" +
 	"\vFaultDetail\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04json\x18\x02 \x01(\fR\x04json\"@\n" +
-	"\x0eProposeRequest\x12\x14\n" +
-	"\x05shard\x18\x01 \x01(\rR\x05shard\x12\x18\n" +
-	"\acommand\x18\x02 \x01(\fR\acommand\"+\n" +
-	"\x0fProposeResponse\x12\x18\n" +
-	"\aoutcome\x18\x01 \x01(\fR\aoutcome\"d\n" +
+	"\x04json\x18\x02 \x01(\fR\x04json\"d\n" +
 	"\x04Read\x12\x16\n" +
 	"\x06shards\x18\x01 \x03(\rR\x06shards\x12\x14\n" +
 	"\x05level\x18\x02 \x01(\rR\x05level\x12.\n" +
@@ -2444,9 +2343,8 @@ const file_adapters_workerrpc_workerpb_worker_proto_rawDesc = "" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14OUTCOME_NOT_PROPOSED\x10\x01\x12\x15\n" +
-	"\x11OUTCOME_AMBIGUOUS\x10\x022\x92\a\n" +
-	"\x06Worker\x12X\n" +
-	"\aPropose\x12%.raftmetrics.worker.v1.ProposeRequest\x1a&.raftmetrics.worker.v1.ProposeResponse\x12[\n" +
+	"\x11OUTCOME_AMBIGUOUS\x10\x022\xb8\x06\n" +
+	"\x06Worker\x12[\n" +
 	"\bPartials\x12&.raftmetrics.worker.v1.PartialsRequest\x1a'.raftmetrics.worker.v1.PartialsResponse\x12U\n" +
 	"\x06Latest\x12$.raftmetrics.worker.v1.LatestRequest\x1a%.raftmetrics.worker.v1.LatestResponse\x12a\n" +
 	"\n" +
@@ -2471,87 +2369,83 @@ func file_adapters_workerrpc_workerpb_worker_proto_rawDescGZIP() []byte {
 }
 
 var file_adapters_workerrpc_workerpb_worker_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_adapters_workerrpc_workerpb_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_adapters_workerrpc_workerpb_worker_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_adapters_workerrpc_workerpb_worker_proto_goTypes = []any{
 	(Outcome)(0),                // 0: raftmetrics.worker.v1.Outcome
 	(*Fault)(nil),               // 1: raftmetrics.worker.v1.Fault
 	(*FaultDetail)(nil),         // 2: raftmetrics.worker.v1.FaultDetail
-	(*ProposeRequest)(nil),      // 3: raftmetrics.worker.v1.ProposeRequest
-	(*ProposeResponse)(nil),     // 4: raftmetrics.worker.v1.ProposeResponse
-	(*Read)(nil),                // 5: raftmetrics.worker.v1.Read
-	(*Matcher)(nil),             // 6: raftmetrics.worker.v1.Matcher
-	(*Query)(nil),               // 7: raftmetrics.worker.v1.Query
-	(*Narrowing)(nil),           // 8: raftmetrics.worker.v1.Narrowing
-	(*PartialsRequest)(nil),     // 9: raftmetrics.worker.v1.PartialsRequest
-	(*PartialsResponse)(nil),    // 10: raftmetrics.worker.v1.PartialsResponse
-	(*Table)(nil),               // 11: raftmetrics.worker.v1.Table
-	(*Details)(nil),             // 12: raftmetrics.worker.v1.Details
-	(*Sketch)(nil),              // 13: raftmetrics.worker.v1.Sketch
-	(*ListSeriesRequest)(nil),   // 14: raftmetrics.worker.v1.ListSeriesRequest
-	(*ListSeriesResponse)(nil),  // 15: raftmetrics.worker.v1.ListSeriesResponse
-	(*LatestRequest)(nil),       // 16: raftmetrics.worker.v1.LatestRequest
-	(*LatestResponse)(nil),      // 17: raftmetrics.worker.v1.LatestResponse
-	(*Sample)(nil),              // 18: raftmetrics.worker.v1.Sample
-	(*StatusRequest)(nil),       // 19: raftmetrics.worker.v1.StatusRequest
-	(*StatusResponse)(nil),      // 20: raftmetrics.worker.v1.StatusResponse
-	(*ShardStatus)(nil),         // 21: raftmetrics.worker.v1.ShardStatus
-	(*ReportRequest)(nil),       // 22: raftmetrics.worker.v1.ReportRequest
-	(*DamagedReplica)(nil),      // 23: raftmetrics.worker.v1.DamagedReplica
-	(*SettledGroup)(nil),        // 24: raftmetrics.worker.v1.SettledGroup
-	(*ReportResponse)(nil),      // 25: raftmetrics.worker.v1.ReportResponse
-	(*ProposeMetaRequest)(nil),  // 26: raftmetrics.worker.v1.ProposeMetaRequest
-	(*ProposeMetaResponse)(nil), // 27: raftmetrics.worker.v1.ProposeMetaResponse
-	(*ReportsRequest)(nil),      // 28: raftmetrics.worker.v1.ReportsRequest
-	(*ReportsResponse)(nil),     // 29: raftmetrics.worker.v1.ReportsResponse
-	(*HeardReport)(nil),         // 30: raftmetrics.worker.v1.HeardReport
-	(*FlushRequest)(nil),        // 31: raftmetrics.worker.v1.FlushRequest
-	(*FlushResponse)(nil),       // 32: raftmetrics.worker.v1.FlushResponse
-	(*DigestRequest)(nil),       // 33: raftmetrics.worker.v1.DigestRequest
-	(*DigestResponse)(nil),      // 34: raftmetrics.worker.v1.DigestResponse
+	(*Read)(nil),                // 3: raftmetrics.worker.v1.Read
+	(*Matcher)(nil),             // 4: raftmetrics.worker.v1.Matcher
+	(*Query)(nil),               // 5: raftmetrics.worker.v1.Query
+	(*Narrowing)(nil),           // 6: raftmetrics.worker.v1.Narrowing
+	(*PartialsRequest)(nil),     // 7: raftmetrics.worker.v1.PartialsRequest
+	(*PartialsResponse)(nil),    // 8: raftmetrics.worker.v1.PartialsResponse
+	(*Table)(nil),               // 9: raftmetrics.worker.v1.Table
+	(*Details)(nil),             // 10: raftmetrics.worker.v1.Details
+	(*Sketch)(nil),              // 11: raftmetrics.worker.v1.Sketch
+	(*ListSeriesRequest)(nil),   // 12: raftmetrics.worker.v1.ListSeriesRequest
+	(*ListSeriesResponse)(nil),  // 13: raftmetrics.worker.v1.ListSeriesResponse
+	(*LatestRequest)(nil),       // 14: raftmetrics.worker.v1.LatestRequest
+	(*LatestResponse)(nil),      // 15: raftmetrics.worker.v1.LatestResponse
+	(*Sample)(nil),              // 16: raftmetrics.worker.v1.Sample
+	(*StatusRequest)(nil),       // 17: raftmetrics.worker.v1.StatusRequest
+	(*StatusResponse)(nil),      // 18: raftmetrics.worker.v1.StatusResponse
+	(*ShardStatus)(nil),         // 19: raftmetrics.worker.v1.ShardStatus
+	(*ReportRequest)(nil),       // 20: raftmetrics.worker.v1.ReportRequest
+	(*DamagedReplica)(nil),      // 21: raftmetrics.worker.v1.DamagedReplica
+	(*SettledGroup)(nil),        // 22: raftmetrics.worker.v1.SettledGroup
+	(*ReportResponse)(nil),      // 23: raftmetrics.worker.v1.ReportResponse
+	(*ProposeMetaRequest)(nil),  // 24: raftmetrics.worker.v1.ProposeMetaRequest
+	(*ProposeMetaResponse)(nil), // 25: raftmetrics.worker.v1.ProposeMetaResponse
+	(*ReportsRequest)(nil),      // 26: raftmetrics.worker.v1.ReportsRequest
+	(*ReportsResponse)(nil),     // 27: raftmetrics.worker.v1.ReportsResponse
+	(*HeardReport)(nil),         // 28: raftmetrics.worker.v1.HeardReport
+	(*FlushRequest)(nil),        // 29: raftmetrics.worker.v1.FlushRequest
+	(*FlushResponse)(nil),       // 30: raftmetrics.worker.v1.FlushResponse
+	(*DigestRequest)(nil),       // 31: raftmetrics.worker.v1.DigestRequest
+	(*DigestResponse)(nil),      // 32: raftmetrics.worker.v1.DigestResponse
 }
 var file_adapters_workerrpc_workerpb_worker_proto_depIdxs = []int32{
 	2,  // 0: raftmetrics.worker.v1.Fault.details:type_name -> raftmetrics.worker.v1.FaultDetail
 	0,  // 1: raftmetrics.worker.v1.Fault.outcome:type_name -> raftmetrics.worker.v1.Outcome
-	6,  // 2: raftmetrics.worker.v1.Query.matchers:type_name -> raftmetrics.worker.v1.Matcher
-	8,  // 3: raftmetrics.worker.v1.Query.narrowing:type_name -> raftmetrics.worker.v1.Narrowing
-	5,  // 4: raftmetrics.worker.v1.PartialsRequest.read:type_name -> raftmetrics.worker.v1.Read
-	7,  // 5: raftmetrics.worker.v1.PartialsRequest.query:type_name -> raftmetrics.worker.v1.Query
-	11, // 6: raftmetrics.worker.v1.PartialsResponse.table:type_name -> raftmetrics.worker.v1.Table
-	12, // 7: raftmetrics.worker.v1.Table.details:type_name -> raftmetrics.worker.v1.Details
-	13, // 8: raftmetrics.worker.v1.Details.sketches:type_name -> raftmetrics.worker.v1.Sketch
-	5,  // 9: raftmetrics.worker.v1.ListSeriesRequest.read:type_name -> raftmetrics.worker.v1.Read
-	6,  // 10: raftmetrics.worker.v1.ListSeriesRequest.matchers:type_name -> raftmetrics.worker.v1.Matcher
-	5,  // 11: raftmetrics.worker.v1.LatestRequest.read:type_name -> raftmetrics.worker.v1.Read
-	6,  // 12: raftmetrics.worker.v1.LatestRequest.matchers:type_name -> raftmetrics.worker.v1.Matcher
-	18, // 13: raftmetrics.worker.v1.LatestResponse.sample:type_name -> raftmetrics.worker.v1.Sample
-	21, // 14: raftmetrics.worker.v1.StatusResponse.shards:type_name -> raftmetrics.worker.v1.ShardStatus
-	24, // 15: raftmetrics.worker.v1.ReportRequest.settled:type_name -> raftmetrics.worker.v1.SettledGroup
-	21, // 16: raftmetrics.worker.v1.ReportRequest.shards:type_name -> raftmetrics.worker.v1.ShardStatus
-	23, // 17: raftmetrics.worker.v1.ReportRequest.damaged:type_name -> raftmetrics.worker.v1.DamagedReplica
-	30, // 18: raftmetrics.worker.v1.ReportsResponse.reports:type_name -> raftmetrics.worker.v1.HeardReport
-	21, // 19: raftmetrics.worker.v1.HeardReport.shards:type_name -> raftmetrics.worker.v1.ShardStatus
-	3,  // 20: raftmetrics.worker.v1.Worker.Propose:input_type -> raftmetrics.worker.v1.ProposeRequest
-	9,  // 21: raftmetrics.worker.v1.Worker.Partials:input_type -> raftmetrics.worker.v1.PartialsRequest
-	16, // 22: raftmetrics.worker.v1.Worker.Latest:input_type -> raftmetrics.worker.v1.LatestRequest
-	14, // 23: raftmetrics.worker.v1.Worker.ListSeries:input_type -> raftmetrics.worker.v1.ListSeriesRequest
-	19, // 24: raftmetrics.worker.v1.Worker.Status:input_type -> raftmetrics.worker.v1.StatusRequest
-	22, // 25: raftmetrics.worker.v1.Worker.Report:input_type -> raftmetrics.worker.v1.ReportRequest
-	26, // 26: raftmetrics.worker.v1.Worker.ProposeMeta:input_type -> raftmetrics.worker.v1.ProposeMetaRequest
-	28, // 27: raftmetrics.worker.v1.Worker.Reports:input_type -> raftmetrics.worker.v1.ReportsRequest
-	31, // 28: raftmetrics.worker.v1.Worker.Flush:input_type -> raftmetrics.worker.v1.FlushRequest
-	33, // 29: raftmetrics.worker.v1.Worker.Digest:input_type -> raftmetrics.worker.v1.DigestRequest
-	4,  // 30: raftmetrics.worker.v1.Worker.Propose:output_type -> raftmetrics.worker.v1.ProposeResponse
-	10, // 31: raftmetrics.worker.v1.Worker.Partials:output_type -> raftmetrics.worker.v1.PartialsResponse
-	17, // 32: raftmetrics.worker.v1.Worker.Latest:output_type -> raftmetrics.worker.v1.LatestResponse
-	15, // 33: raftmetrics.worker.v1.Worker.ListSeries:output_type -> raftmetrics.worker.v1.ListSeriesResponse
-	20, // 34: raftmetrics.worker.v1.Worker.Status:output_type -> raftmetrics.worker.v1.StatusResponse
-	25, // 35: raftmetrics.worker.v1.Worker.Report:output_type -> raftmetrics.worker.v1.ReportResponse
-	27, // 36: raftmetrics.worker.v1.Worker.ProposeMeta:output_type -> raftmetrics.worker.v1.ProposeMetaResponse
-	29, // 37: raftmetrics.worker.v1.Worker.Reports:output_type -> raftmetrics.worker.v1.ReportsResponse
-	32, // 38: raftmetrics.worker.v1.Worker.Flush:output_type -> raftmetrics.worker.v1.FlushResponse
-	34, // 39: raftmetrics.worker.v1.Worker.Digest:output_type -> raftmetrics.worker.v1.DigestResponse
-	30, // [30:40] is the sub-list for method output_type
-	20, // [20:30] is the sub-list for method input_type
+	4,  // 2: raftmetrics.worker.v1.Query.matchers:type_name -> raftmetrics.worker.v1.Matcher
+	6,  // 3: raftmetrics.worker.v1.Query.narrowing:type_name -> raftmetrics.worker.v1.Narrowing
+	3,  // 4: raftmetrics.worker.v1.PartialsRequest.read:type_name -> raftmetrics.worker.v1.Read
+	5,  // 5: raftmetrics.worker.v1.PartialsRequest.query:type_name -> raftmetrics.worker.v1.Query
+	9,  // 6: raftmetrics.worker.v1.PartialsResponse.table:type_name -> raftmetrics.worker.v1.Table
+	10, // 7: raftmetrics.worker.v1.Table.details:type_name -> raftmetrics.worker.v1.Details
+	11, // 8: raftmetrics.worker.v1.Details.sketches:type_name -> raftmetrics.worker.v1.Sketch
+	3,  // 9: raftmetrics.worker.v1.ListSeriesRequest.read:type_name -> raftmetrics.worker.v1.Read
+	4,  // 10: raftmetrics.worker.v1.ListSeriesRequest.matchers:type_name -> raftmetrics.worker.v1.Matcher
+	3,  // 11: raftmetrics.worker.v1.LatestRequest.read:type_name -> raftmetrics.worker.v1.Read
+	4,  // 12: raftmetrics.worker.v1.LatestRequest.matchers:type_name -> raftmetrics.worker.v1.Matcher
+	16, // 13: raftmetrics.worker.v1.LatestResponse.sample:type_name -> raftmetrics.worker.v1.Sample
+	19, // 14: raftmetrics.worker.v1.StatusResponse.shards:type_name -> raftmetrics.worker.v1.ShardStatus
+	22, // 15: raftmetrics.worker.v1.ReportRequest.settled:type_name -> raftmetrics.worker.v1.SettledGroup
+	19, // 16: raftmetrics.worker.v1.ReportRequest.shards:type_name -> raftmetrics.worker.v1.ShardStatus
+	21, // 17: raftmetrics.worker.v1.ReportRequest.damaged:type_name -> raftmetrics.worker.v1.DamagedReplica
+	28, // 18: raftmetrics.worker.v1.ReportsResponse.reports:type_name -> raftmetrics.worker.v1.HeardReport
+	19, // 19: raftmetrics.worker.v1.HeardReport.shards:type_name -> raftmetrics.worker.v1.ShardStatus
+	7,  // 20: raftmetrics.worker.v1.Worker.Partials:input_type -> raftmetrics.worker.v1.PartialsRequest
+	14, // 21: raftmetrics.worker.v1.Worker.Latest:input_type -> raftmetrics.worker.v1.LatestRequest
+	12, // 22: raftmetrics.worker.v1.Worker.ListSeries:input_type -> raftmetrics.worker.v1.ListSeriesRequest
+	17, // 23: raftmetrics.worker.v1.Worker.Status:input_type -> raftmetrics.worker.v1.StatusRequest
+	20, // 24: raftmetrics.worker.v1.Worker.Report:input_type -> raftmetrics.worker.v1.ReportRequest
+	24, // 25: raftmetrics.worker.v1.Worker.ProposeMeta:input_type -> raftmetrics.worker.v1.ProposeMetaRequest
+	26, // 26: raftmetrics.worker.v1.Worker.Reports:input_type -> raftmetrics.worker.v1.ReportsRequest
+	29, // 27: raftmetrics.worker.v1.Worker.Flush:input_type -> raftmetrics.worker.v1.FlushRequest
+	31, // 28: raftmetrics.worker.v1.Worker.Digest:input_type -> raftmetrics.worker.v1.DigestRequest
+	8,  // 29: raftmetrics.worker.v1.Worker.Partials:output_type -> raftmetrics.worker.v1.PartialsResponse
+	15, // 30: raftmetrics.worker.v1.Worker.Latest:output_type -> raftmetrics.worker.v1.LatestResponse
+	13, // 31: raftmetrics.worker.v1.Worker.ListSeries:output_type -> raftmetrics.worker.v1.ListSeriesResponse
+	18, // 32: raftmetrics.worker.v1.Worker.Status:output_type -> raftmetrics.worker.v1.StatusResponse
+	23, // 33: raftmetrics.worker.v1.Worker.Report:output_type -> raftmetrics.worker.v1.ReportResponse
+	25, // 34: raftmetrics.worker.v1.Worker.ProposeMeta:output_type -> raftmetrics.worker.v1.ProposeMetaResponse
+	27, // 35: raftmetrics.worker.v1.Worker.Reports:output_type -> raftmetrics.worker.v1.ReportsResponse
+	30, // 36: raftmetrics.worker.v1.Worker.Flush:output_type -> raftmetrics.worker.v1.FlushResponse
+	32, // 37: raftmetrics.worker.v1.Worker.Digest:output_type -> raftmetrics.worker.v1.DigestResponse
+	29, // [29:38] is the sub-list for method output_type
+	20, // [20:29] is the sub-list for method input_type
 	20, // [20:20] is the sub-list for extension type_name
 	20, // [20:20] is the sub-list for extension extendee
 	0,  // [0:20] is the sub-list for field type_name
@@ -2568,7 +2462,7 @@ func file_adapters_workerrpc_workerpb_worker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_adapters_workerrpc_workerpb_worker_proto_rawDesc), len(file_adapters_workerrpc_workerpb_worker_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   34,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
