@@ -139,7 +139,7 @@ func (s *Store) samples(ctx context.Context, portions []portion) ([][]*warm.Bloc
 		return w.blocks, nil
 	}
 	gaps, of := w.gaps(portions)
-	if !s.again(gaps) {
+	if s.options.CacheBytesMax == 0 || !s.again(gaps) {
 		return nil, nil
 	}
 	counts, err := s.count(ctx, gaps)

@@ -29,8 +29,12 @@ type filtering uint8
 const (
 	filterNone filtering = iota // every series of the metric
 	filterOne                   // one series a file
+	filterFew                   // up to fewMax series a file, each a parameter, by which zone maps prune
 	filterList                  // the series of a list
 )
+
+// fewMax bounds the series of filterFew.
+const fewMax = 16
 
 // all reports whether the portion has every series of the metric.
 func (p *portion) all() bool {
@@ -38,10 +42,11 @@ func (p *portion) all() bool {
 }
 
 func chooseFilter(portions []portion) filtering {
-	one, all := true, true
+	one, few, all := true, true, true
 	for i := range portions {
 		p := &portions[i]
 		one = one && len(p.ids) == 1
+		few = few && len(p.ids) <= fewMax
 		all = all && p.all()
 	}
 	switch {
@@ -49,6 +54,8 @@ func chooseFilter(portions []portion) filtering {
 		return filterOne
 	case all:
 		return filterNone
+	case few:
+		return filterFew
 	}
 	return filterList
 }
@@ -94,11 +101,24 @@ func (a *parameters) where(t table, p *portion, s span, f filtering) string {
 	switch f {
 	case filterOne:
 		text += " AND series_id = " + a.bind(int64(p.ids[0]))
+	case filterFew:
+		text += " AND series_id IN (" + a.few(p.ids) + ")"
 	case filterList:
 		text += " AND series_id IN (" + a.listed(p.ids) + ")"
 	case filterNone:
 	}
 	return text
+}
+
+// few names ids, the last of them as often as it takes to have few different texts.
+func (a *parameters) few(ids []catalogue.SeriesID) string {
+	names := make([]string, 0, fewMax)
+	for n := 1; len(names) < len(ids); n *= 2 {
+		for len(names) < n {
+			names = append(names, a.bind(int64(ids[min(len(names), len(ids)-1)])))
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 // listed selects ids.
