@@ -75,7 +75,7 @@ func agreeInAllWays(tb testing.TB, t fatalf, body string, o Options) {
 
 var corpus = []string{
 	oneLine, "", "\n\r\n \t\n# a=1 \"\n", "m a=1\r\nm b=2i 5\r\n", "m a=1 5 \t\n", " m  a=1  5", "m,t=v a=1", "m\\ x,t\\==\\,v\\ a\\,\\==1",
-	"m,t=a\\\\ a=1", `m s="x, y=1 \" \\",a=2`, "m s=\"a\nb\nc\"\nm x", "m s=\"", `m s="\`, "m s=\"a\"b", "m a=t,b=F,c=True,d=false",
+	"m,t=a\\\\ a=1", `m s="x, y=1 \" \\",a=2`, "m s=\"a\nb\nc\"\nm x", "m s=\"", `m s="\`, "m s=\"a\"b", "m s=\"a\"5", "m s=\"\n\"A", "m s=\"\n\" 5\nm a=x", "m a=t,b=F,c=True,d=false",
 	"m a=1u,b=-1i,c=-0i,d=-0,e=+1,f=.5,g=1.,h=1e3,i=007,j=00i", "m a=1e999", "m a=NaN", "m a=inf", "m a=0x1p-2", "m a=1_0", "m a=9223372036854775807i",
 	"m a=9223372036854775808i", "m a=18446744073709551615u", "m a=-1u", "m a=1 9223372036854775807", "m a=1 -9223372036854775808", "m a=1 99999999999999999999999999",
 	"m a=1 0000000000000000000000000001", "m a=1 -1", "m a=1 1.5", "m a=1 1,2", "m a=1 1 1", "m,t= a=1", "m,t a=1", "m,=v a=1", "m,t=v=w a=1", "m,t=1,t=2 a=1", ",t=v a=1",

@@ -267,8 +267,11 @@ func (p *point) text(g *group, key, text []byte, i int, options Options) (end in
 		case '\n':
 			p.innerLines++
 		case '"':
+			if end++; end < len(text) && !isValueEnd(text[end]) {
+				return end, fault.Field("field "+shown(key), "goes on behind its string", "a comma, a space or the line's end there")
+			}
 			p.strings = append(p.strings, g.metricName(key))
-			return end + 1, nil
+			return end, nil
 		}
 	}
 	return len(text), fault.Field("field "+shown(key), "is a string without end", `a " behind it, and " and \ in it written \" and \\`)

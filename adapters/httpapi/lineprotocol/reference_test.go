@@ -24,7 +24,8 @@ type plain struct {
 type reference struct {
 	samples []plain
 	skipped int
-	line    int
+	line    int // where the point at hand begins
+	inner   int // line ends in its strings
 }
 
 const escapedSigns = "\ue000\ue001\ue002"
@@ -49,6 +50,7 @@ func (r *reference) read(body string, o Options) error {
 			rest = s
 			continue
 		}
+		r.inner = 0
 		if s != "" && s[0] != '\n' && s[0] != '\r' {
 			if s, err = r.point(s, o); err != nil {
 				return err
@@ -59,6 +61,7 @@ func (r *reference) read(body string, o Options) error {
 			return errReference
 		}
 		rest = strings.TrimPrefix(s, "\n")
+		r.line += r.inner
 	}
 	return nil
 }
@@ -109,9 +112,12 @@ func (r *reference) field(measurement string, tags metric.Tags, s string, o Opti
 		if o.RefuseStrings {
 			return "", errReference
 		}
-		r.line += strings.Count(text, "\n")
+		r.inner += strings.Count(text, "\n")
 		r.skipped++
-		return s[len(text):], nil
+		if s = s[len(text):]; s != "" && !strings.Contains(", \t\r\n", s[:1]) {
+			return "", errReference
+		}
+		return s, nil
 	}
 	word, rest := cut(s, ", \t\r\n")
 	value, err := referenceValue(word)
