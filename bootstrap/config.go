@@ -32,10 +32,11 @@ const (
 )
 
 const (
-	duckDBMemoryBytesMax     = 4 << 30 // of the default only
-	duckDBMemoryBytesUnknown = 1 << 30 // the default where the machine's memory cannot be read
-	tokenBytesMin            = 8
-	tokenBytesMax            = 4096
+	duckDBMemoryBytesMax = 4 << 30 // of the default only
+	queryCacheBytesMax   = 1 << 30 // of the default only
+	memoryBytesUnknown   = 4 << 30 // taken for the machine's memory where that cannot be read
+	tokenBytesMin        = 8
+	tokenBytesMax        = 4096
 )
 
 // Config is how one node is to run. Each field is an option under its env name: a flag, an environment
@@ -60,7 +61,7 @@ type Config struct {
 	Storage           string        `env:"STORAGE" envDefault:"duckdb" expect:"duckdb or memory" help:"where samples are kept: duckdb (durable) or memory (gone when the process ends, DATA_DIR unused)"`
 	DuckDBMemory      byteSize      `env:"DUCKDB_MEMORY_LIMIT" expect:"a size of at least 64MiB, such as 512MiB or 2GiB" help:"most memory DuckDB may use; default: a quarter of the machine's or container's, at most 4GiB"`
 	MemtableMemory    byteSize      `env:"MEMTABLE_MEMORY_LIMIT" envDefault:"256MiB" expect:"a size of at least 1MiB, such as 256MiB" help:"most memory of recent samples not yet flushed; over it writes wait, then are refused with 429"`
-	QueryCacheMemory  byteSize      `env:"QUERY_CACHE_MEMORY_LIMIT" envDefault:"256MiB" expect:"a size such as 256MiB, or 0" help:"most memory of columns of shard files that queries ask for again and again, decoded; 0: none"`
+	QueryCacheMemory  byteSize      `env:"QUERY_CACHE_MEMORY_LIMIT" expect:"a size such as 256MiB, or 0" help:"most memory of columns of shard files that queries ask for again and again, decoded; 0: none; default: an eighth of the machine's or container's, at most 1GiB"`
 	DuckDBThreads     int           `env:"DUCKDB_THREADS" envDefault:"0" expect:"a number from 0 to 1024" help:"threads of DuckDB; 0: one a CPU"`
 	LogLevel          string        `env:"LOG_LEVEL" envDefault:"info" expect:"debug, info, warn or error" help:"least severe lines to log: debug, info, warn or error"`
 	LogFormat         string        `env:"LOG_FORMAT" envDefault:"json" expect:"json or text" help:"form of log lines on standard error: json or text"`
@@ -213,11 +214,15 @@ func complete(c *Config) error {
 }
 
 func completeMemory(c *Config) error {
+	bytes, ok := system.MemoryBytes(os.DirFS("/"))
+	if !ok {
+		bytes = memoryBytesUnknown
+	}
 	if c.DuckDBMemory == 0 {
-		c.DuckDBMemory = duckDBMemoryBytesUnknown
-		if bytes, ok := system.MemoryBytes(os.DirFS("/")); ok {
-			c.DuckDBMemory = byteSize(max(64<<20, min(bytes/4, duckDBMemoryBytesMax)))
-		}
+		c.DuckDBMemory = byteSize(max(64<<20, min(bytes/4, duckDBMemoryBytesMax)))
+	}
+	if !c.explicit["QUERY_CACHE_MEMORY_LIMIT"] {
+		c.QueryCacheMemory = byteSize(min(bytes/8, queryCacheBytesMax))
 	}
 	if c.DuckDBMemory < 64<<20 {
 		return wrong("DuckDBMemory", c.DuckDBMemory.String())

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/raftmetrics/raftmetrics/adapters/system"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 )
 
@@ -142,7 +143,11 @@ func TestConfigFileRefusals(t *testing.T) {
 }
 
 func TestMemory(t *testing.T) {
-	for limit, want := range map[string]int64{"": 256 << 20, "1MiB": 1 << 20, "0": -1} {
+	bytes, ok := system.MemoryBytes(os.DirFS("/"))
+	if !ok {
+		bytes = memoryBytesUnknown
+	}
+	for limit, want := range map[string]int64{"": min(1<<30, bytes/8), "1MiB": 1 << 20, "0": -1} {
 		c, err := load(map[string]string{"QUERY_CACHE_MEMORY_LIMIT": limit}, nil)
 		if got := c.cacheBytes(); err != nil || got != want {
 			t.Errorf("QUERY_CACHE_MEMORY_LIMIT=%q: %d bytes, %v, want %d", limit, got, err, want)
