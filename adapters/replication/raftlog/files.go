@@ -6,7 +6,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -73,10 +75,30 @@ func private(name string, f vfs.File, err error) (vfs.File, error) {
 // markerPrefix begins the names of the files by which Pebble says which manifest is the current one.
 const markerPrefix = "marker."
 
+// logSuffix ends the names of Pebble's write-ahead logs.
+const logSuffix = ".log"
+
 // orderedFS makes what was done in a directory durable before a marker in it comes or goes. Pebble
 // leaves that order to the file system; one that does not keep it could, after a power cut, have the
 // marker of a manifest that is not there, or no marker at all.
-type orderedFS struct{ vfs.FS }
+//
+// It also keeps the newest write-ahead log until there is a newer one. When Pebble opens a store it flushes
+// what the log holds and removes that log before it creates the next; a process that ended in between would
+// leave no log at all, which checkFiles could not tell from a lost one.
+type orderedFS struct {
+	vfs.FS
+	kept *keptLogs
+}
+
+// keptLogs are the logs that Pebble takes for removed.
+type keptLogs struct {
+	mu struct {
+		sync.Mutex
+		names []string
+	}
+}
+
+func newOrderedFS(fs vfs.FS) orderedFS { return orderedFS{FS: fs, kept: &keptLogs{}} }
 
 // Create implements vfs.FS.
 func (o orderedFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
@@ -91,7 +113,56 @@ func (o orderedFS) Remove(name string) error {
 	if err := o.beforeMarker(name); err != nil {
 		return err
 	}
+	if strings.HasSuffix(name, logSuffix) {
+		newest, err := newestLog(o.FS, o.FS.PathDir(name))
+		if err != nil {
+			return err
+		}
+		if logNumber(o.FS.PathBase(name)) == newest {
+			o.kept.mu.Lock()
+			defer o.kept.mu.Unlock()
+			o.kept.mu.names = append(o.kept.mu.names, name)
+			return nil
+		}
+	}
 	return o.FS.Remove(name)
+}
+
+// removeKept removes the logs that were kept, now that there is a newer one.
+func (o orderedFS) removeKept() error {
+	o.kept.mu.Lock()
+	names := o.kept.mu.names
+	o.kept.mu.names = nil
+	o.kept.mu.Unlock()
+	for _, name := range names {
+		if err := o.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// newestLog returns the number of the newest write-ahead log in dir, -1 when there is none.
+func newestLog(fs vfs.FS, dir string) (int64, error) {
+	names, err := fs.List(dir)
+	if err != nil {
+		return 0, fmt.Errorf("list %s: %w", dir, err)
+	}
+	newest := int64(-1)
+	for _, name := range names {
+		newest = max(newest, logNumber(fs.PathBase(name)))
+	}
+	return newest, nil
+}
+
+// logNumber returns the number in a write-ahead log's name, -1 for another file's.
+func logNumber(base string) int64 {
+	digits, ok := strings.CutSuffix(base, logSuffix)
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if !ok || err != nil {
+		return -1
+	}
+	return n
 }
 
 // Unwrap implements vfs.FS.

@@ -78,7 +78,8 @@ func Open(opts Options) (*Store, error) {
 	if opts.DiskFull != nil {
 		opts.FS = vfs.OnDiskFull(opts.FS, opts.DiskFull)
 	}
-	opts.FS = orderedFS{opts.FS}
+	ordered := newOrderedFS(opts.FS)
+	opts.FS = ordered
 	_, err := opts.FS.Stat(opts.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = create(opts)
@@ -94,6 +95,9 @@ func Open(opts Options) (*Store, error) {
 	s.mu.groups = make(map[multiraft.GroupID]multiraft.LogState)
 	if err := s.open(opts); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the log: %w", err), lock.Close())
+	}
+	if err := ordered.removeKept(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the log: %w", err), s.Close())
 	}
 	return s, nil
 }

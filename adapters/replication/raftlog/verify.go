@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"strconv"
-	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -172,37 +170,22 @@ func allZero(b []byte) bool {
 // checkFiles fails with kind Corrupt when the newest write-ahead log or the manifest in dir is damaged
 // before its tail, or missing.
 func checkFiles(fs vfs.FS, dir string) error {
-	names, err := fs.List(dir)
+	newest, err := newestLog(fs, dir)
 	if err != nil {
-		return fmt.Errorf("list %s: %w", dir, err)
-	}
-	newestLog := int64(-1)
-	for _, name := range names {
-		if digits, ok := strings.CutSuffix(fs.PathBase(name), ".log"); ok {
-			newestLog = max(newestLog, fileNumber(digits))
-		}
+		return err
 	}
 	db, err := pebble.Peek(dir, fs)
 	if err != nil {
 		return fmt.Errorf("look into %s: %w", dir, err)
 	}
-	if !db.Exists || newestLog < 0 {
+	if !db.Exists || newest < 0 {
 		return corruptf("the manifest or the write-ahead log is missing")
 	}
-	name := fs.PathJoin(dir, fmt.Sprintf("%06d.log", newestLog))
-	if err := checkFile(fs, name, logRules(uint32(newestLog))); err != nil {
+	name := fs.PathJoin(dir, fmt.Sprintf("%06d", newest)+logSuffix)
+	if err := checkFile(fs, name, logRules(uint32(newest))); err != nil {
 		return err
 	}
 	return checkFile(fs, db.ManifestFilename, manifestRules())
-}
-
-// fileNumber returns -1 for a name that is not Pebble's.
-func fileNumber(digits string) int64 {
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil {
-		return -1
-	}
-	return n
 }
 
 func checkFile(fs vfs.FS, name string, rules chunkRules) (err error) {
