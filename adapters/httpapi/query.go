@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/raftmetrics/raftmetrics/domain/aggregate"
+	"github.com/raftmetrics/raftmetrics/domain/consistency"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
 	"github.com/raftmetrics/raftmetrics/ports/inbound"
@@ -16,6 +17,18 @@ import (
 
 // headerLevel tells how up to date an answer is. It goes out in this spelling, not in Go's canonical one.
 const headerLevel = "X-RaftMetrics-Level"
+
+// reading begins an answer of stored samples: it bounds the time as the parameters ask and tells how up to
+// date the answer is.
+func reading(x *exchange, r *http.Request, p params, need consistency.Requirement) (context.Context, context.CancelFunc, error) {
+	timeout, err := p.timeout()
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := bounded(r, timeout, QueryTimeoutMax)
+	x.Header()[headerLevel] = []string{need.String()}
+	return ctx, cancel, nil
+}
 
 // getLatest answers a metric's newest sample.
 func (s *Server) getLatest(x *exchange, r *http.Request, vars map[string]string) error {
@@ -27,13 +40,11 @@ func (s *Server) getLatest(x *exchange, r *http.Request, vars map[string]string)
 	if err != nil {
 		return err
 	}
-	timeout, err := p.timeout()
+	ctx, cancel, err := reading(x, r, p, req.Requirement)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := bounded(r, timeout, QueryTimeoutMax)
 	defer cancel()
-	x.Header()[headerLevel] = []string{req.Requirement.String()}
 	sample, err := s.ports.Latest.Latest(ctx, req)
 	if err != nil {
 		return err
@@ -82,13 +93,11 @@ func (s *Server) getAggregate(x *exchange, r *http.Request, _ map[string]string)
 			return err
 		}
 	}
-	timeout, err := p.timeout()
+	ctx, cancel, err := reading(x, r, p, requests[0].Requirement)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := bounded(r, timeout, QueryTimeoutMax)
 	defer cancel()
-	x.Header()[headerLevel] = []string{requests[0].Requirement.String()}
 	if len(requests) == 1 {
 		answer, err := s.ports.Aggregator.Aggregate(ctx, requests[0])
 		if err != nil {

@@ -35,13 +35,11 @@ func (s *Server) getSeries(x *exchange, r *http.Request, _ map[string]string) er
 	if req.Requirement, err = p.requirement(); err != nil {
 		return err
 	}
-	timeout, err := p.timeout()
+	ctx, cancel, err := reading(x, r, p, req.Requirement)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := bounded(r, timeout, QueryTimeoutMax)
 	defer cancel()
-	x.Header()[headerLevel] = []string{req.Requirement.String()}
 	listed, err := s.ports.Lister.ListSeries(ctx, req)
 	if err != nil {
 		return err
