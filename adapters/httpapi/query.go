@@ -87,11 +87,9 @@ func (s *Server) getAggregate(x *exchange, r *http.Request, _ map[string]string)
 	if len(names) > MetricsMax {
 		return fault.Field("metric", "is given "+strconv.Itoa(len(names))+" times", "at most "+strconv.Itoa(MetricsMax))
 	}
-	requests := make([]inbound.AggregateRequest, max(1, len(names)))
-	for i := range requests {
-		if requests[i], err = aggregateRequest(p, i); err != nil {
-			return err
-		}
+	requests, err := aggregateRequests(p, names)
+	if err != nil {
+		return err
 	}
 	ctx, cancel, err := reading(x, r, p, requests[0].Requirement)
 	if err != nil {
@@ -144,13 +142,38 @@ func (s *Server) aggregateAll(ctx context.Context, requests []inbound.AggregateR
 	return answers, first
 }
 
-// aggregateRequest reads the question about the i-th metric.
-func aggregateRequest(p params, i int) (req inbound.AggregateRequest, err error) {
-	spec, err := querySpec(p, i)
-	if err != nil {
+// aggregateRequests reads one question about each of the metrics names, which are alike but for that.
+func aggregateRequests(p params, names []string) ([]inbound.AggregateRequest, error) {
+	if len(names) == 0 {
+		return nil, fault.Field("metric", "is missing", "the name of a metric")
+	}
+	requests := make([]inbound.AggregateRequest, len(names))
+	var spec aggregate.QuerySpec
+	for i, name := range names {
+		var err error
+		if spec.Metric, err = metric.NewName(name); err != nil {
+			return nil, fault.Field("metric", "is no metric's name", "1 to 255 bytes of UTF-8 without control characters")
+		}
+		if i == 0 {
+			if requests[0], err = aggregateRequest(p, &spec); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		requests[i] = requests[0]
+		if requests[i].Query, err = aggregate.NewQuery(spec); err != nil {
+			return nil, err
+		}
+	}
+	return requests, nil
+}
+
+// aggregateRequest reads the question about the metric in spec, which it completes.
+func aggregateRequest(p params, spec *aggregate.QuerySpec) (req inbound.AggregateRequest, err error) {
+	if err := readSpec(p, spec); err != nil {
 		return req, err
 	}
-	if req.Query, err = aggregate.NewQuery(spec); err != nil {
+	if req.Query, err = aggregate.NewQuery(*spec); err != nil {
 		return req, err
 	}
 	req.Functions = aggregate.DefaultFunctions()
@@ -206,41 +229,34 @@ func chooseGroups(p params, req *inbound.AggregateRequest) (err error) {
 	return nil
 }
 
-// querySpec reads what the query about the i-th metric is about.
-func querySpec(p params, i int) (spec aggregate.QuerySpec, err error) {
-	names := p.all("metric")
-	if len(names) == 0 {
-		return spec, fault.Field("metric", "is missing", "the name of a metric")
-	}
-	if spec.Metric, err = metric.NewName(names[i]); err != nil {
-		return spec, fault.Field("metric", "is no metric's name", "1 to 255 bytes of UTF-8 without control characters")
-	}
+// readSpec reads what the query is about besides the metric.
+func readSpec(p params, spec *aggregate.QuerySpec) (err error) {
 	if spec.Matchers, err = p.matchers(); err != nil {
-		return spec, err
+		return err
 	}
 	from, err := p.timestamp("from")
 	if err != nil {
-		return spec, err
+		return err
 	}
 	to, err := p.timestamp("to")
 	if err != nil {
-		return spec, err
+		return err
 	}
 	if spec.Range, err = aggregate.NewRange(from, to); err != nil {
-		return spec, err
+		return err
 	}
 	if text, given := p.get("window"); given {
 		if spec.Window, err = aggregate.ParseWindow(text); err != nil {
-			return spec, err
+			return err
 		}
 	}
 	if text, given := p.get("where"); given {
 		if spec.Where, err = aggregate.ParseWhere(text); err != nil {
-			return spec, err
+			return err
 		}
 	}
 	if text, given := p.get("group_by"); given {
 		spec.GroupBy = strings.Split(text, ",")
 	}
-	return spec, nil
+	return nil
 }
