@@ -22,10 +22,13 @@ func (src *source) version() warm.Version {
 	return warm.Version{Generation: src.view.Durable(), Rewrites: src.rewrites}
 }
 
-// sees returns whether a block of a window that was read as of a version has what the source sees.
+// sees returns whether a block of a window that was read as of a version has what the source sees. One that
+// is newer than the view is refused as it is: a flush after the view was taken may have put into it what the
+// view still has in memory, and the source's extent need not know the runs of that flush.
 func (src *source) sees(w window) func(warm.Version) bool {
+	durable := src.view.Durable()
 	return func(v warm.Version) bool {
-		return v.Rewrites == src.rewrites && !src.extent.changed(w, v.Generation, src.view.Durable())
+		return v.Rewrites == src.rewrites && v.Generation <= durable && !src.extent.changed(w, v.Generation, durable)
 	}
 }
 
