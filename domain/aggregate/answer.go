@@ -34,8 +34,8 @@ func ParseFill(text string) (Fill, error) {
 // Value is the result of one function. Null stands where there were no samples.
 type Value struct {
 	Function Function
+	Null     bool    // before Number, which makes a value a third smaller
 	Number   float64 // unless Null; for Count a whole number below 2^53
-	Null     bool
 }
 
 // WindowValues is one window, [Start, End), and its values.
@@ -70,166 +70,8 @@ func Finish(q Query, t Table, functions []Function, fill Fill) (Answer, error) {
 	return f.finish(t, t)
 }
 
-type finisher struct {
-	query       Query
-	functions   []Function
-	fill        Fill
-	exact       *quantiles       // what was found of exact quantiles, if any are asked for
-	places      []int            // of functions: which of exact's functions it is
-	first, last metric.Timestamp // starts of the first and last window to fill
-	empty       bool             // no window at all
-	loosest     float64          // relative error met
-	room        []Value          // see slots
-}
-
-// slots returns a value for each function, from memory taken for many windows at once.
-func (f *finisher) slots() []Value {
-	n, cells := len(f.functions), 64
-	if f.query.window.IsZero() && len(f.query.groupBy) == 0 {
-		cells = 1
-	}
-	if len(f.room) < n {
-		f.room = make([]Value, n*cells)
-	}
-	values := f.room[:n:n]
-	f.room = f.room[n:]
-	return values
-}
-
-func newFinisher(qn Question) *finisher {
-	f := &finisher{query: qn.Query, functions: qn.Functions, fill: qn.Fill, places: make([]int, len(qn.Functions))}
-	place := 0
-	for i, fn := range qn.Functions {
-		if _, is := fn.Quantile(); is {
-			f.places[i] = place
-			place++
-		}
-	}
-	return f
-}
-
-// finish answers with the groups of t; windows to fill span those of all.
-func (f *finisher) finish(t, all Table) (Answer, error) {
-	groups := t.Groups
-	if len(f.query.groupBy) == 0 && len(groups) == 0 {
-		groups = []Group{{}}
-	}
-	if err := f.spanWindows(all, len(groups)); err != nil {
-		return Answer{}, err
-	}
-	answer := Answer{Query: f.query, Groups: make([]AnswerGroup, 0, len(groups))}
-	for _, g := range groups {
-		ag, err := f.group(g)
-		if err != nil {
-			return Answer{}, err
-		}
-		answer.Groups = append(answer.Groups, ag)
-	}
-	answer.RelativeError = f.loosest
-	return answer, nil
-}
-
-// spanWindows finds which windows a filled answer of so many groups spans.
-func (f *finisher) spanWindows(t Table, groups int) error {
-	w, r := f.query.window, f.query.span
-	if w.IsZero() || f.fill == FillNone {
-		return nil
-	}
-	f.empty = true
-	for _, g := range t.Groups {
-		first, last := g.Cells[0].Start, g.Cells[len(g.Cells)-1].Start
-		if f.empty {
-			f.first, f.last, f.empty = first, last, false
-		}
-		f.first, f.last = min(f.first, first), max(f.last, last)
-	}
-	fromOpen, toOpen := r.from == metric.TimestampMin, r.to == metric.TimestampMax
-	if f.empty && (fromOpen || toOpen) {
-		return nil
-	}
-	f.empty = false
-	if !fromOpen {
-		f.first = w.Start(r.from)
-	}
-	if !toOpen {
-		f.last = w.Start(r.to)
-	}
-	if err := CheckWindows(w, f.first, f.last); err != nil {
-		return err
-	}
-	if n := (int64(f.last-f.first)/w.Width() + 1) * int64(groups); n > CellsMax {
-		return ErrTooManyCells.WithDetail("limit", CellsMax)
-	}
-	return nil
-}
-
-func (f *finisher) group(g Group) (AnswerGroup, error) {
-	ag := AnswerGroup{}
-	for i, key := range f.query.groupBy {
-		ag.Tags = append(ag.Tags, metric.Tag{Key: key, Value: g.Tags[i]})
-	}
-	var err error
-	if !f.query.window.IsZero() {
-		ag.Windows, err = f.windows(g)
-		return ag, err
-	}
-	var c Cell
-	if len(g.Cells) > 0 {
-		c = g.Cells[0]
-	}
-	ag.Values, err = f.values(g, c)
-	return ag, err
-}
-
-func (f *finisher) windows(g Group) ([]WindowValues, error) {
-	w := f.query.window
-	windows := make([]WindowValues, 0, len(g.Cells))
-	var previous []Value
-	next := f.first
-	fillTo := func(end metric.Timestamp) {
-		for ; f.fill != FillNone && !f.empty && next < end; next = w.End(next) {
-			windows = append(windows, WindowValues{Start: next, End: w.End(next), Values: f.filler(previous)})
-		}
-	}
-	for _, c := range g.Cells {
-		fillTo(c.Start)
-		values, err := f.values(g, c)
-		if err != nil {
-			return nil, err
-		}
-		windows = append(windows, WindowValues{Start: c.Start, End: w.End(c.Start), Values: values})
-		previous, next = values, w.End(c.Start)
-	}
-	fillTo(w.End(f.last))
-	return windows, nil
-}
-
-func (f *finisher) values(g Group, c Cell) ([]Value, error) {
-	var found []target
-	if f.exact != nil {
-		found = f.exact.values(groupKey(g.Tags), c.Start)
-	}
-	if more := c.Partial.more; more != nil && more.Sketch != nil {
-		f.loosest = max(f.loosest, more.Sketch.RelativeError())
-	}
-	values := f.slots()
-	for i, fn := range f.functions {
-		if _, is := fn.Quantile(); is && found != nil {
-			t := &found[f.places[i]]
-			values[i] = Value{Function: fn, Number: t.value, Null: t.null}
-			continue
-		}
-		v, err := evaluate(f.query, fn, c.Partial)
-		if err != nil {
-			return nil, err
-		}
-		values[i] = v
-	}
-	return values, nil
-}
-
 // evaluate computes fn of a cell of q from its partial.
-func evaluate(q Query, fn Function, p Partial) (Value, error) {
+func evaluate(q *Query, fn Function, p Partial) (Value, error) {
 	v := Value{Function: fn, Null: p.count == 0}
 	if fn == Count {
 		return Value{Function: fn, Number: float64(p.Count())}, nil
@@ -254,7 +96,7 @@ func evaluate(q Query, fn Function, p Partial) (Value, error) {
 }
 
 // evaluate is for the functions that need more than plain numbers.
-func (x *extra) evaluate(q Query, fn Function, p Partial) (float64, error) {
+func (x *extra) evaluate(q *Query, fn Function, p Partial) (float64, error) {
 	_, quantile := fn.Quantile()
 	switch {
 	case x == nil:
@@ -273,7 +115,7 @@ func (x *extra) evaluate(q Query, fn Function, p Partial) (float64, error) {
 	return 0, ErrNoDetail
 }
 
-func (s *Steps) evaluate(q Query, fn Function) (float64, error) {
+func (s *Steps) evaluate(q *Query, fn Function) (float64, error) {
 	switch {
 	case fn == Increase:
 		return s.Increase.Value()
@@ -293,20 +135,4 @@ func (s *Steps) evaluate(q Query, fn Function) (float64, error) {
 func zeroable(fn Function) bool {
 	_, quantile := fn.Quantile()
 	return !quantile && fn != First && fn != Last && fn != Stddev
-}
-
-// filler returns the values of a window without samples.
-func (f *finisher) filler(previous []Value) []Value {
-	values := f.slots()
-	for i, fn := range f.functions {
-		switch {
-		case fn == Count, f.fill == FillZero && zeroable(fn):
-			values[i] = Value{Function: fn}
-		case f.fill == FillPrevious && previous != nil:
-			values[i] = previous[i]
-		default:
-			values[i] = Value{Function: fn, Null: true}
-		}
-	}
-	return values
 }

@@ -123,14 +123,23 @@ type extra struct {
 	spans []Span // what Details.Spans count
 }
 
-// newExtra returns what collects detail for a cell of which the query's plan has spans.
-func newExtra(detail Detail, spans []Span) *extra {
-	x := &extra{spans: spans}
+// extraSlabs are where a builder's details come from.
+type extraSlabs struct {
+	extras  slab[extra]
+	ends    slab[Ends]
+	spreads slab[Spread]
+	steps   slab[Steps]
+}
+
+// extra returns what collects detail for a cell of which the query's plan has spans.
+func (s *extraSlabs) extra(detail Detail, spans []Span) *extra {
+	x := s.extras.one()
+	x.spans = spans
 	if detail&DetailSpread != 0 {
-		x.Spread = &Spread{}
+		x.Spread = s.spreads.one()
 	}
 	if detail&DetailSteps != 0 {
-		x.Steps = &Steps{}
+		x.Steps = s.steps.one()
 	}
 	if detail&DetailSketch != 0 {
 		x.Sketch = &Sketch{}

@@ -46,7 +46,7 @@ func (b *Builder) Fold(series metric.Series) (*Fold, error) {
 	group := b.alone
 	if group.g == nil || len(b.query.groupBy) > 0 {
 		var err error
-		if group, err = b.Group(b.query.GroupTags(series.Tags())); err != nil {
+		if group, err = b.GroupOf(series.Tags()); err != nil {
 			return nil, err
 		}
 		b.alone = group
@@ -100,7 +100,7 @@ func (f *Fold) AddAll(times []int64, values []float64) error {
 	for len(times) > 0 {
 		start, end := f.start, f.end
 		if at := metric.Timestamp(times[0]); f.cell == nil || at < start || at >= end {
-			start, end = b.query.bounds(at)
+			start, end = b.query.window.bounds(at)
 		}
 		n := run(times[:min(len(times), runMax)], int64(start), int64(end))
 		if passed := f.passing(values[:n]); len(passed) > 0 {
@@ -165,7 +165,7 @@ func (f *Fold) move(at metric.Timestamp) error {
 		return err
 	}
 	b := f.group.b
-	f.start, f.end = b.query.bounds(at)
+	f.start, f.end = b.query.window.bounds(at)
 	start := b.query.window.Start(at)
 	cell, err := f.group.Cell(start)
 	if err != nil {
@@ -179,7 +179,7 @@ func (f *Fold) move(at metric.Timestamp) error {
 			f.cell = nil
 			return ErrNoDetail
 		}
-		cell.more = newExtra(f.detail, b.query.narrowing.spans(f.group.g.key, start))
+		cell.more = b.slabs.extras.extra(f.detail, b.query.narrowing.spans(f.group.g.key, start))
 	}
 	f.held = cell.more.held()
 	return nil
@@ -230,7 +230,8 @@ func (f *Fold) enterCell(at metric.Timestamp, value float64) {
 	x, first := f.cell.more, End{At: at, Value: value, Series: f.series.Key()}
 	switch {
 	case x.Ends == nil:
-		x.Ends = &Ends{First: first, Last: first}
+		x.Ends = f.group.b.slabs.extras.ends.one()
+		*x.Ends = Ends{First: first, Last: first}
 	case before(first, x.Ends.First):
 		x.Ends.First = first
 	}

@@ -183,15 +183,6 @@ func (q Query) Whole(detail Detail) Query {
 // Ordered reports whether the samples of each series must be added in order, see Fold.
 func (q Query) Ordered() bool { return q.detail&ordered != 0 }
 
-// bounds returns the start and the end, exclusive, of the window that holds at.
-func (q Query) bounds(at metric.Timestamp) (start, end metric.Timestamp) {
-	if q.window.IsZero() {
-		return metric.TimestampMin, metric.TimestampMax + 1
-	}
-	start = q.window.Start(at)
-	return start, q.window.End(start)
-}
-
 // GroupTags returns the values of the GroupBy keys in tags, "" for a key that is not set.
 func (q Query) GroupTags(tags metric.Tags) []string {
 	values := make([]string, len(q.groupBy))

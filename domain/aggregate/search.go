@@ -112,10 +112,10 @@ func (s *Search) choose() error {
 		s.stage = stageRank
 		return nil
 	}
-	values := make([]Value, len(s.kept))
+	values, query := make([]Value, len(s.kept)), s.question.Query.Whole(0)
 	for i, g := range s.kept {
 		var err error
-		if values[i], err = evaluate(s.question.Query.Whole(0), first, whole(g)); err != nil {
+		if values[i], err = evaluate(&query, first, whole(g)); err != nil {
 			return err
 		}
 	}

@@ -1,7 +1,6 @@
 package aggregate
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
@@ -32,10 +31,11 @@ type Builder struct {
 	query  Query
 	known  bool
 	groups map[string]*groupBuilder
+	order  []*groupBuilder // as they came
 	cells  int
-	slab   []Cell // where the next cells come from
-	newest *groupBuilder
 	usual  int // how many cells the group before the newest has
+	slabs  slabs
+	key    []byte // scratch of GroupOf
 
 	fold  Fold        // the one in progress
 	alone GroupHandle // of the last fold: without group_by that of all
@@ -46,89 +46,14 @@ type Builder struct {
 	passed []float64 // see Fold.passing
 }
 
-type groupBuilder struct {
-	key  string
-	tags []string
-	// cells come mostly ascending, series by series, so most are where the one before was or next to it.
-	cells   []*Cell
-	pieces  [][]Cell                 // where they are, in that order
-	recent  int                      // index of the cell asked for last
-	byStart map[metric.Timestamp]int // index by start; nil while cells are ascending
-}
-
-// find returns the index of a cell, or -1.
-func (g *groupBuilder) find(start metric.Timestamp) int {
-	for i := g.recent; i < min(g.recent+2, len(g.cells)); i++ {
-		if g.cells[i].Start == start {
-			return i
-		}
-	}
-	if g.byStart != nil {
-		if i, ok := g.byStart[start]; ok {
-			return i
-		}
-		return -1
-	}
-	if i, ok := slices.BinarySearchFunc(g.cells, start, byStart); ok {
-		return i
-	}
-	return -1
-}
-
-func byStart(c *Cell, start metric.Timestamp) int { return cmp.Compare(c.Start, start) }
-
-// slabMax bounds how many cells are allocated at one time.
-const slabMax = 256
-
-// add adds a cell that find did not find.
-func (b *Builder) add(g *groupBuilder, start metric.Timestamp) *Cell {
-	n, last := len(g.cells), len(g.pieces)-1
-	if n > 0 && g.byStart == nil && start < g.cells[n-1].Start {
-		g.byStart = make(map[metric.Timestamp]int, 2*n)
-		for i, c := range g.cells {
-			g.byStart[c.Start] = i
-		}
-	}
-	if g.byStart != nil {
-		g.byStart[start] = n
-	}
-	if last < 0 || len(g.pieces[last]) == cap(g.pieces[last]) {
-		// Groups mostly have as many cells as the one before.
-		g.pieces = append(g.pieces, b.piece(min(slabMax, max(1, n, b.usual-n))))
-		last++
-	}
-	g.pieces[last] = append(g.pieces[last], Cell{Start: start}) // within its capacity, so that cells stay where they are
-	c := &g.pieces[last][len(g.pieces[last])-1]
-	g.cells = append(g.cells, c)
-	return c
-}
-
-// piece returns room for n cells.
-func (b *Builder) piece(n int) []Cell {
-	if cap(b.slab)-len(b.slab) < n {
-		b.slab = make([]Cell, 0, max(n, min(slabMax, b.cells)))
-	}
-	at := len(b.slab)
-	b.slab = b.slab[:at+n]
-	return b.slab[at : at : at+n]
-}
-
-// table returns the cells that have samples, ascending.
-func (g *groupBuilder) table() []Cell {
-	empty := func(c Cell) bool { return c.Partial.count == 0 }
-	var cells []Cell
-	if len(g.pieces) == 1 {
-		cells = g.pieces[0]
-	} else {
-		cells = slices.Concat(g.pieces...)
-	}
-	if slices.ContainsFunc(cells, empty) {
-		cells = slices.DeleteFunc(cells, empty)
-	}
-	if g.byStart != nil {
-		slices.SortFunc(cells, func(a, b Cell) int { return cmp.Compare(a.Start, b.Start) })
-	}
-	return cells
+// slabs are where a builder's groups and cells come from.
+type slabs struct {
+	tags   slab[string]
+	groups slab[groupBuilder]
+	index  slab[*Cell]
+	pieces slab[[]Cell]
+	cells  slab[Cell]
+	extras extraSlabs
 }
 
 // NewBuilder returns an empty builder for the answers to q.
@@ -160,18 +85,46 @@ type GroupHandle struct {
 // A group without samples does not reach the Table. It returns ErrTooManyGroups over the limit.
 func (b *Builder) Group(tags []string) (GroupHandle, error) {
 	key := groupKey(tags)
-	g, ok := b.groups[key]
-	if !ok {
-		if len(b.groups) >= GroupsMax {
-			return GroupHandle{}, ErrTooManyGroups.WithDetail("limit", GroupsMax)
-		}
-		g = &groupBuilder{key: key, tags: tags}
-		b.groups[key] = g
-		if b.newest != nil {
-			b.usual = len(b.newest.cells)
-		}
-		b.newest = g
+	if g, ok := b.groups[key]; ok {
+		return GroupHandle{b: b, g: g}, nil
 	}
+	return b.add(key, tags)
+}
+
+// GroupOf is Group for the tags of a series, of which it takes the values itself: without memory of its own
+// for a group that is known already.
+func (b *Builder) GroupOf(series metric.Tags) (GroupHandle, error) {
+	b.key = b.key[:0]
+	for i, key := range b.query.groupBy {
+		if i > 0 {
+			b.key = append(b.key, keySeparator...)
+		}
+		value, _ := series.Get(key)
+		b.key = append(b.key, value...)
+	}
+	if g, ok := b.groups[string(b.key)]; ok {
+		return GroupHandle{b: b, g: g}, nil
+	}
+	tags := b.slabs.tags.room(len(b.query.groupBy))
+	for _, key := range b.query.groupBy {
+		value, _ := series.Get(key)
+		tags = append(tags, value)
+	}
+	return b.add(groupKey(tags), tags)
+}
+
+// add adds a group that is not there.
+func (b *Builder) add(key string, tags []string) (GroupHandle, error) {
+	if len(b.order) >= GroupsMax {
+		return GroupHandle{}, ErrTooManyGroups.WithDetail("limit", GroupsMax)
+	}
+	if n := len(b.order); n > 0 {
+		b.usual = len(b.order[n-1].cells)
+	}
+	g := b.slabs.groups.one()
+	g.key, g.tags, g.cells = key, tags, b.slabs.index.room(b.usual)
+	b.groups[key] = g
+	b.order = append(b.order, g)
 	return GroupHandle{b: b, g: g}, nil
 }
 
@@ -191,7 +144,7 @@ func (h GroupHandle) Cell(start metric.Timestamp) (*Partial, error) {
 	}
 	h.b.cells++
 	g.recent = len(g.cells)
-	return &h.b.add(g, start).Partial, nil
+	return &g.add(start, h.b.usual, &h.b.slabs).Partial, nil
 }
 
 // Add takes one sample's value into the window that holds at.
@@ -208,35 +161,66 @@ func (h GroupHandle) Add(at metric.Timestamp, value float64) error {
 // its partials belong to the builder afterwards.
 func (b *Builder) Merge(t Table) error {
 	b.known = b.known || t.SeriesKnown
-	for _, g := range t.Groups {
-		h, err := b.Group(g.Tags)
-		if err != nil {
-			return err
+	if len(b.order) == 0 {
+		b.expect(t)
+	}
+	next := 0 // of b.order: tables that share groups have them in the same order
+	for i := range t.Groups {
+		g := &t.Groups[i]
+		var h GroupHandle
+		if next < len(b.order) && slices.Equal(b.order[next].tags, g.Tags) {
+			h = GroupHandle{b: b, g: b.order[next]}
+			next++
+		} else {
+			var err error
+			if h, err = b.Group(g.Tags); err != nil {
+				return err
+			}
 		}
-		for _, c := range g.Cells {
-			p, err := h.Cell(c.Start)
-			if err != nil {
-				return err
-			}
-			if err := b.take(p, c.Partial); err != nil {
-				return err
-			}
+		if err := b.takeCells(h, g.Cells); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+// takeCells merges cells, ascending, into a group.
+func (b *Builder) takeCells(h GroupHandle, cells []Cell) error {
+	h.g.recent = 0 // the cells that are there ascend as well
+	for i := range cells {
+		p, err := h.Cell(cells[i].Start)
+		if err != nil {
+			return err
+		}
+		if err := b.take(p, &cells[i].Partial); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// expect makes room for what t has.
+func (b *Builder) expect(t Table) {
+	groups, cells := len(t.Groups), 0
+	for i := range t.Groups {
+		cells += len(t.Groups[i].Cells)
+	}
+	b.groups, b.order = make(map[string]*groupBuilder, groups), make([]*groupBuilder, 0, groups)
+	b.slabs.groups.expected, b.slabs.pieces.expected = groups, groups
+	b.slabs.index.expected, b.slabs.cells.expected = cells, cells
+}
+
 // take merges o, whose details it may keep, into a cell.
-func (b *Builder) take(p *Partial, o Partial) error {
+func (b *Builder) take(p, o *Partial) error {
 	before := 0
 	switch {
 	case p.count == 0:
-		*p = o // the usual case: a group's series mostly live on one node
+		*p = *o // the usual case: a group's series mostly live on one node
 	case p.more == nil:
-		p.Merge(o)
+		p.Merge(*o)
 	default:
 		before = p.more.held()
-		p.Merge(o)
+		p.Merge(*o)
 	}
 	if p.more == nil {
 		return nil
@@ -247,17 +231,20 @@ func (b *Builder) take(p *Partial, o Partial) error {
 // Table returns what was collected, in order. The builder must not be used afterwards.
 func (b *Builder) Table() Table {
 	b.endFold()
-	t := Table{SeriesKnown: b.known, Groups: make([]Group, 0, len(b.groups))}
-	for _, g := range b.groups {
+	// Keys are in the order of their tags, because what separates those comes before all that they hold.
+	slices.SortFunc(b.order, func(a, b *groupBuilder) int { return strings.Compare(a.key, b.key) })
+	t := Table{SeriesKnown: b.known, Groups: make([]Group, 0, len(b.order))}
+	for _, g := range b.order {
 		cells := g.table()
 		if len(cells) == 0 {
 			continue
 		}
 		t.Groups = append(t.Groups, Group{Tags: g.tags, Cells: cells})
 	}
-	slices.SortFunc(t.Groups, func(a, b Group) int { return slices.Compare(a.Tags, b.Tags) })
 	return t
 }
 
-// groupKey joins values that hold no control characters.
-func groupKey(tags []string) string { return strings.Join(tags, "\x00") }
+// keySeparator stands between values, which hold no control characters.
+const keySeparator = "\x00"
+
+func groupKey(tags []string) string { return strings.Join(tags, keySeparator) }

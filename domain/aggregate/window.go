@@ -95,3 +95,12 @@ func (w Window) Start(t metric.Timestamp) metric.Timestamp {
 func (w Window) End(start metric.Timestamp) metric.Timestamp {
 	return start + metric.Timestamp(w.width)
 }
+
+// bounds returns the start and the end, exclusive, of the bucket that holds t; without cutting those of all time.
+func (w Window) bounds(t metric.Timestamp) (start, end metric.Timestamp) {
+	if w.width == 0 {
+		return metric.TimestampMin, metric.TimestampMax + 1
+	}
+	start = w.Start(t)
+	return start, w.End(start)
+}
