@@ -65,10 +65,11 @@ func roomFor(a aggregate.Answer) int {
 // appendAnswer appends the answer to an aggregate question, in one of four shapes: with window or
 // without, with group_by or without.
 func appendAnswer(b []byte, a aggregate.Answer) []byte {
-	windowed := !a.Query.Window().IsZero()
+	var heads *windowHeads
 	b = append(b, `{"metric":`...)
 	b = appendText(b, a.Query.Metric().String())
-	if windowed {
+	if !a.Query.Window().IsZero() {
+		heads = headsOf(&a)
 		b = append(b, `,"window":`...)
 		b = appendText(b, a.Query.Window().String())
 	}
@@ -77,21 +78,21 @@ func appendAnswer(b []byte, a aggregate.Answer) []byte {
 		b = append(appendNumber(b, a.RelativeError), '}')
 	}
 	if len(a.Query.GroupBy()) == 0 {
-		for _, g := range a.Groups { // exactly one
+		for i := range a.Groups { // exactly one
 			b = append(b, ',')
-			b = appendResult(b, g, windowed)
+			b = appendResult(b, &a.Groups[i], heads)
 		}
 		return append(b, '}')
 	}
 	b = append(b, `,"groups":[`...)
-	for i, g := range a.Groups {
+	for i := range a.Groups {
 		if i > 0 {
 			b = append(b, ',')
 		}
 		b = append(b, `{"tags":`...)
-		b = appendTags(b, g.Tags)
+		b = appendTags(b, a.Groups[i].Tags)
 		b = append(b, ',')
-		b = appendResult(b, g, windowed)
+		b = appendResult(b, &a.Groups[i], heads)
 		b = append(b, '}')
 	}
 	return append(b, "]}"...)
@@ -109,30 +110,20 @@ func appendAnswers(b []byte, answers []aggregate.Answer) []byte {
 	return append(b, "]}"...)
 }
 
-// appendResult appends the member that holds one group's values.
-func appendResult(b []byte, g aggregate.AnswerGroup, windowed bool) []byte {
-	if !windowed {
+// appendResult appends the member that holds one group's values; heads are nil without windows.
+func appendResult(b []byte, g *aggregate.AnswerGroup, heads *windowHeads) []byte {
+	if heads == nil {
 		b = append(b, `"aggregations":`...)
 		return appendValues(b, g.Values)
 	}
 	b = append(b, `"windows":[`...)
-	endFrom, endTo := 0, 0 // where in b the end of the window before stands
-	for i, w := range g.Windows {
+	for i := range g.Windows {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(b, `{"start":`...)
-		if i > 0 && w.Start == g.Windows[i-1].End {
-			b = append(b, b[endFrom:endTo]...)
-		} else {
-			b = appendTimestamp(b, w.Start)
-		}
-		b = append(b, `,"end":`...)
-		endFrom = len(b)
-		b = appendTimestamp(b, w.End)
-		endTo = len(b)
+		b = heads.append(b, &g.Windows[i])
 		b = append(b, `,"aggregations":`...)
-		b = appendValues(b, w.Values)
+		b = appendValues(b, g.Windows[i].Values)
 		b = append(b, '}')
 	}
 	return append(b, ']')

@@ -82,29 +82,38 @@ func acceptsGzip(headers []string) bool {
 	return false
 }
 
-// appendText appends text as a JSON string. What is not UTF-8 becomes U+FFFD.
+// appendText appends text as a JSON string. What is not UTF-8 becomes U+FFFD. What needs no escape, mostly
+// all, is appended at once.
 func appendText(b []byte, text string) []byte {
 	b = append(b, '"')
+	plain := 0 // where what is not appended yet begins
 	for i := 0; i < len(text); {
 		c := text[i]
 		if c >= utf8.RuneSelf {
 			r, size := utf8.DecodeRuneInString(text[i:])
-			b = utf8.AppendRune(b, r)
+			if r == utf8.RuneError {
+				b = utf8.AppendRune(append(b, text[plain:i]...), r)
+				plain = i + size
+			}
 			i += size
 			continue
 		}
-		switch {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-		case c == '\n':
-			b = append(b, '\\', 'n')
-		case c < ' ' || c == 0x7f:
-			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xf])
-		default:
-			b = append(b, c)
-		}
 		i++
+		if c >= ' ' && c != '"' && c != '\\' && c != 0x7f {
+			continue
+		}
+		b = append(b, text[plain:i-1]...)
+		plain = i
+		switch c {
+		case '"', '\\':
+			b = append(b, '\\', c)
+		case '\n':
+			b = append(b, '\\', 'n')
+		default:
+			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xf])
+		}
 	}
+	b = append(b, text[plain:]...)
 	return append(b, '"')
 }
 
