@@ -113,26 +113,34 @@ func decodeQuery(m *workerpb.Query) (aggregate.Query, error) {
 }
 
 func encodeTable(t aggregate.Table) *workerpb.Table {
-	m := &workerpb.Table{SeriesKnown: t.SeriesKnown, Cells: make([]uint32, 0, len(t.Groups))}
-	cells := 0
-	for _, g := range t.Groups {
-		cells += len(g.Cells)
+	cells, tags := 0, 0
+	for i := range t.Groups {
+		cells += len(t.Groups[i].Cells)
+		tags += len(t.Groups[i].Tags)
 	}
-	m.Starts, m.Counts = make([]int64, 0, cells), make([]uint64, 0, cells)
-	m.Sums, m.Compensations = make([]float64, 0, cells), make([]float64, 0, cells)
-	m.Minima, m.Maxima = make([]float64, 0, cells), make([]float64, 0, cells)
-	for _, g := range t.Groups {
+	m := &workerpb.Table{
+		SeriesKnown: t.SeriesKnown, Cells: make([]uint32, len(t.Groups)),
+		Starts: make([]int64, cells), Counts: make([]uint64, cells),
+		Sums: make([]float64, cells), Compensations: make([]float64, cells),
+		Minima: make([]float64, cells), Maxima: make([]float64, cells),
+	}
+	if tags > 0 {
+		m.Tags = make([]string, 0, tags)
+	}
+	at := 0
+	for i := range t.Groups {
+		g := &t.Groups[i]
 		m.TagsPerGroup = uint32(len(g.Tags))
 		m.Tags = append(m.Tags, g.Tags...)
-		m.Cells = append(m.Cells, uint32(len(g.Cells)))
+		m.Cells[i] = uint32(len(g.Cells))
 		before := int64(0)
-		for _, c := range g.Cells {
-			p := c.Partial.Parts()
-			m.Starts = append(m.Starts, int64(c.Start)-before)
-			before = int64(c.Start)
-			m.Counts = append(m.Counts, p.Count)
-			m.Sums, m.Compensations = append(m.Sums, p.Sum), append(m.Compensations, p.Compensation)
-			m.Minima, m.Maxima = append(m.Minima, p.Min), append(m.Maxima, p.Max)
+		for j := range g.Cells {
+			start, p := int64(g.Cells[j].Start), g.Cells[j].Partial.Parts()
+			m.Starts[at] = start - before
+			m.Counts[at], m.Sums[at], m.Compensations[at] = p.Count, p.Sum, p.Compensation
+			m.Minima[at], m.Maxima[at] = p.Min, p.Max
+			before = start
+			at++
 		}
 	}
 	m.Details = encodeDetails(t)
@@ -164,7 +172,7 @@ func decodeTable(m *workerpb.Table, q aggregate.Query) (aggregate.Table, error) 
 	}
 	t := aggregate.Table{SeriesKnown: m.GetSeriesKnown(), Groups: make([]aggregate.Group, groups)}
 	cells := make([]aggregate.Cell, total)
-	details := &detailReader{query: q, m: m.GetDetails()}
+	details := &detailReader{query: q, m: m.GetDetails(), cells: total}
 	done := 0
 	for i := range t.Groups {
 		n := int(m.GetCells()[i])

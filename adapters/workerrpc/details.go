@@ -17,8 +17,8 @@ func encodeDetails(t aggregate.Table) *workerpb.Details {
 	m := &workerpb.Details{}
 	some := false
 	for _, g := range t.Groups {
-		for _, c := range g.Cells {
-			d := c.Partial.Details()
+		for i := range g.Cells {
+			d := g.Cells[i].Partial.Details()
 			some = some || d.Ends != nil || d.Spread != nil || d.Steps != nil || d.Sketch != nil || d.Spans != nil
 			if d.Ends != nil {
 				for _, e := range []aggregate.End{d.Ends.First, d.Ends.Last} {
@@ -92,8 +92,22 @@ func decodeSketch(m *workerpb.Sketch) (*aggregate.Sketch, error) {
 type detailReader struct {
 	query aggregate.Query
 	m     *workerpb.Details
+	cells int // how many there are, for which memory is taken at once
 	// How much of each column is taken. In order: cells, spans, spans with bins, bins, values.
 	cell, span, binned, bin, value int
+
+	ends    []aggregate.Ends
+	spreads []aggregate.Spread
+	steps   []aggregate.Steps
+}
+
+// keep appends v to kept, which has room for all cells from the first on, and returns where it stays.
+func keep[T any](kept *[]T, v T, cells int) *T {
+	if *kept == nil {
+		*kept = make([]T, 0, cells)
+	}
+	*kept = append(*kept, v)
+	return &(*kept)[len(*kept)-1]
 }
 
 // next returns the details of the next cell, which has the spans that the query plans for it.
@@ -108,21 +122,21 @@ func (r *detailReader) next(group []string, start metric.Timestamp) (d aggregate
 		end := func(j int) aggregate.End {
 			return aggregate.End{At: metric.Timestamp(r.m.GetEndTimes()[j]), Value: r.m.GetEndValues()[j], Series: r.m.GetEndSeries()[j]}
 		}
-		d.Ends = &aggregate.Ends{First: end(2 * i), Last: end(2*i + 1)}
+		d.Ends = keep(&r.ends, aggregate.Ends{First: end(2 * i), Last: end(2*i + 1)}, r.cells)
 	}
 	if detail&aggregate.DetailSpread != 0 {
 		sums, err := sumsOf(r.m.GetSpreads(), i)
 		if err != nil {
 			return d, err
 		}
-		d.Spread = &aggregate.Spread{Small: sums[0], Usual: sums[1], Large: sums[2]}
+		d.Spread = keep(&r.spreads, aggregate.Spread{Small: sums[0], Usual: sums[1], Large: sums[2]}, r.cells)
 	}
 	if detail&aggregate.DetailSteps != 0 {
 		sums, err := sumsOf(r.m.GetSteps(), i)
 		if err != nil {
 			return d, err
 		}
-		d.Steps = &aggregate.Steps{Increase: sums[0], Delta: sums[1], Slope: sums[2]}
+		d.Steps = keep(&r.steps, aggregate.Steps{Increase: sums[0], Delta: sums[1], Slope: sums[2]}, r.cells)
 	}
 	if detail&aggregate.DetailSketch != 0 {
 		if len(r.m.GetSketches()) <= i {
