@@ -134,23 +134,31 @@ func (f *finisher) windows(g *Group) ([]WindowValues, error) {
 	windows := f.windowed.room(f.windowCount(g))
 	var previous []Value
 	next := f.first
-	fillTo := func(end metric.Timestamp) {
-		for ; f.fill != FillNone && !f.empty && next < end; next = w.End(next) {
-			windows = append(windows, WindowValues{Start: next, End: w.End(next), Values: f.filler(previous)})
-		}
-	}
 	for i := range g.Cells {
 		c := &g.Cells[i]
-		fillTo(c.Start)
+		windows = f.fillTo(windows, next, c.Start, previous)
 		values, err := f.values(c)
 		if err != nil {
 			return nil, err
 		}
-		windows = append(windows, WindowValues{Start: c.Start, End: w.End(c.Start), Values: values})
-		previous, next = values, w.End(c.Start)
+		next = w.End(c.Start)
+		windows = append(windows, WindowValues{Start: c.Start, End: next, Values: values})
+		previous = values
 	}
-	fillTo(w.End(f.last))
-	return windows, nil
+	return f.fillTo(windows, next, w.End(f.last), previous), nil
+}
+
+// fillTo appends the windows from next to end, exclusive, which have no samples, if those are wanted.
+func (f *finisher) fillTo(windows []WindowValues, next, end metric.Timestamp, previous []Value) []WindowValues {
+	if f.fill == FillNone || f.empty {
+		return windows
+	}
+	for next < end {
+		start := next
+		next = f.query.window.End(start)
+		windows = append(windows, WindowValues{Start: start, End: next, Values: f.filler(previous)})
+	}
+	return windows
 }
 
 func (f *finisher) values(c *Cell) ([]Value, error) {

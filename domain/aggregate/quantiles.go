@@ -62,12 +62,18 @@ type target struct {
 // newQuantiles begins a search for the quantiles functions of t's cells.
 func newQuantiles(t Table, functions []Function) (*quantiles, error) {
 	s := &quantiles{functions: functions, index: make(map[string]map[metric.Timestamp]int, len(t.Groups))}
+	total := 0
+	for i := range t.Groups {
+		total += len(t.Groups[i].Cells)
+	}
+	s.cells = make([]quantileCell, 0, total)
+	targets := slab[target]{expected: total * len(functions)}
 	for _, g := range t.Groups {
 		starts := make(map[metric.Timestamp]int, len(g.Cells))
 		s.index[groupKey(g.Tags)] = starts
 		for _, c := range g.Cells {
 			starts[c.Start] = len(s.cells)
-			cell := quantileCell{tags: g.Tags, start: c.Start, targets: make([]target, len(functions))}
+			cell := quantileCell{tags: g.Tags, start: c.Start, targets: targets.room(len(functions))[:len(functions)]}
 			for i, f := range functions {
 				t := &cell.targets[i]
 				t.low, t.high, t.inside = c.Partial.Min(), c.Partial.Max(), c.Partial.Count()
