@@ -115,7 +115,7 @@ var rollups = []struct {
 
 // bury does to the file what a deletion says: all of its rows are of earlier generations.
 func (e *eraser) bury(t memtable.Tombstone) error {
-	where := "metric_id = $1 AND since + unit * t >= $2 AND until >= $2 AND since + unit * t <= $3 AND since <= $3"
+	where := "metric_id = $1 AND " + tsSQL + " >= $2 AND until >= $2 AND " + tsSQL + " <= $3 AND since <= $3"
 	args := []any{int64(t.Metric), t.From, t.To}
 	found, err := e.takeWhere(where, args)
 	if err != nil || !found {

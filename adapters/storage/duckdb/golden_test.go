@@ -22,7 +22,7 @@ func goldenFile(format int) string {
 	return filepath.Join("testdata", fmt.Sprintf("shard_v%d.duckdb.gz", format))
 }
 
-const goldenFormat = 2
+const goldenFormat = 3
 
 // TestGoldenFile opens files that earlier versions wrote, reads them and goes on writing.
 func TestGoldenFile(t *testing.T) {
@@ -103,10 +103,17 @@ func unpackGoldenFile(t *testing.T, format int, path string) {
 	}
 }
 
-// TestOldSnapshotIsInstalled receives a file of format 1 from a node of an earlier version.
+// TestOldSnapshotIsInstalled receives files from nodes of earlier versions.
 func TestOldSnapshotIsInstalled(t *testing.T) {
+	for format := 1; format < goldenFormat; format++ {
+		t.Run(strconv.Itoa(format), func(t *testing.T) { installGoldenFile(t, format) })
+	}
+}
+
+func installGoldenFile(t *testing.T, format int) {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "received")
-	unpackGoldenFile(t, 1, path)
+	unpackGoldenFile(t, format, path)
 	content, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

@@ -199,7 +199,7 @@ func (s *Store) load(ctx context.Context, c *engine.Conn, r *replica, file strin
 	}
 	format, err := s.checkIdentity(ctx, c, r)
 	if err == nil && format < formatVersion {
-		err = upgrade(ctx, c, r.catalog)
+		err = upgrade(ctx, c, r.catalog, format)
 	}
 	if err != nil {
 		return none, err

@@ -20,9 +20,11 @@ type runWriter struct {
 	current run
 	ended   []run
 
-	rows                                                       int
-	metricID, seriesID, steps, generations, since, until, unit []int64
-	value                                                      []float64
+	count stepCount
+
+	rows                                                              int
+	metricID, seriesID, steps, generations, since, until, unit, shift []int64
+	value                                                             []float64
 }
 
 func newRunWriter(ctx context.Context, c *engine.Conn, catalog string, generation int64, minutes bool) (*runWriter, error) {
@@ -46,7 +48,7 @@ func (w *runWriter) next() {
 	b := w.points.Batch()
 	w.rows = 0
 	w.metricID, w.seriesID, w.steps, w.value, w.generations = b.Int64s(0), b.Int64s(1), b.Int64s(2), b.Float64s(3), b.Int64s(4)
-	w.since, w.until, w.unit = b.Int64s(5), b.Int64s(6), b.Int64s(7)
+	w.since, w.until, w.unit, w.shift = b.Int64s(5), b.Int64s(6), b.Int64s(7), b.Int64s(8)
 }
 
 func (w *runWriter) flush() error {
@@ -92,16 +94,17 @@ func (w *runWriter) add(metricID, seriesID int64, points []memtable.Point) error
 func (w *runWriter) append(metricID, seriesID int64, points []memtable.Point) error {
 	since := w.current.day * dayMicros
 	until, unit := since+w.current.days*dayMicros-1, unitOf(points, since)
+	shift := w.count.shift(points, since, unit)
 	for len(points) > 0 {
 		n := min(len(points), len(w.unit)-w.rows)
 		steps, value := w.steps[w.rows:w.rows+n], w.value[w.rows:w.rows+n]
 		for i, p := range points[:n] {
-			steps[i], value[i] = (p.At-since)/unit, p.Value
+			steps[i], value[i] = (p.At-since)/unit-shift, p.Value
 		}
 		for _, same := range []struct {
 			column []int64
 			value  int64
-		}{{w.metricID, metricID}, {w.seriesID, seriesID}, {w.generations, w.generation}, {w.since, since}, {w.until, until}, {w.unit, unit}} {
+		}{{w.metricID, metricID}, {w.seriesID, seriesID}, {w.generations, w.generation}, {w.since, since}, {w.until, until}, {w.unit, unit}, {w.shift, shift}} {
 			column := same.column[w.rows : w.rows+n]
 			for i := range column {
 				column[i] = same.value
@@ -116,6 +119,30 @@ func (w *runWriter) append(metricID, seriesID int64, points []memtable.Point) er
 		}
 	}
 	return nil
+}
+
+// stepCount counts the steps of all samples that a run writer appends, whichever their series. Where times
+// step evenly, the difference from one count to the next is the same also from one series to the next, and a
+// block of them takes no bits.
+type stepCount struct{ last int64 }
+
+// stepCountMax is where the count begins anew: far from the end of int64, for a series may add as many steps
+// as a window has microseconds.
+const stepCountMax = 1 << 61
+
+// shift returns what the count of a series' samples falls short of their steps since the window's begin,
+// and counts them.
+func (c *stepCount) shift(points []memtable.Point, since, unit int64) int64 {
+	first, last := (points[0].At-since)/unit, (points[len(points)-1].At-since)/unit
+	next := c.last + 1
+	if len(points) > 1 {
+		next = c.last + max(1, (points[1].At-since)/unit-first)
+	}
+	if next+last-first > stepCountMax {
+		next = 0
+	}
+	c.last = next + last - first
+	return first - next
 }
 
 // unitOf returns the greatest step, an hour or a part of one, of which all times since are multiples.

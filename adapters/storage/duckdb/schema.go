@@ -9,7 +9,7 @@ import (
 )
 
 // formatVersion is the version of the tables in a shard's file.
-const formatVersion = 2
+const formatVersion = 3
 
 // attachOptions: small blocks leave fewer half-empty ones at the end of each compressed column, and
 // only the pinned storage version has the compression of doubles with them (see DESIGN.md).
@@ -25,7 +25,7 @@ var tables = []struct{ name, columns string }{
 	{"series", "id BIGINT NOT NULL, metric_id BIGINT NOT NULL, key VARCHAR NOT NULL"},
 	{"newest", "series_id BIGINT NOT NULL, ts BIGINT NOT NULL, value DOUBLE NOT NULL, gen BIGINT NOT NULL"},
 	{"points", "metric_id BIGINT NOT NULL, series_id BIGINT NOT NULL, t BIGINT NOT NULL, value DOUBLE NOT NULL, gen BIGINT NOT NULL, " +
-		"since BIGINT NOT NULL, until BIGINT NOT NULL, unit BIGINT NOT NULL"},
+		"since BIGINT NOT NULL, until BIGINT NOT NULL, unit BIGINT NOT NULL, shift BIGINT NOT NULL"},
 	{"hours", rollupColumns},
 	{"minutes", rollupColumns},
 	{"runs", "gen BIGINT NOT NULL, day BIGINT NOT NULL, days BIGINT NOT NULL, rows BIGINT NOT NULL, " +
@@ -38,13 +38,17 @@ var tablesSince2 = []string{"points", "hours", "minutes", "runs"}
 // samplesOf is what stands after FROM to read the samples of a file: metric_id, series_id, ts, value, gen,
 // since, until and place, which tells the order of the log among samples of one gen, series and time.
 //
-// A sample's time is stored as a number of steps (unit) since its window's begin, because the compression
-// makes little of what is left: where two series meet in a block the times jump by a day, which is 37 bits
-// in microseconds and 14 in steps of 10 s. No zone map can prune by ts, so whoever wants a range of
-// time also asks for since <= its end and until >= its begin, the window's first and last instant.
+// A sample's time is a number of steps (unit) since its window's begin: t + shift, where t is a count that
+// goes on from series to series (stepCount) and shift takes it back to the series' own, one value for all
+// samples of a series. So the compression meets no jumps where two series meet. No zone map can prune by ts,
+// so whoever wants a range of time also asks for since <= its end and until >= its begin, the window's first
+// and last instant.
 func samplesOf(catalog string) string {
-	return "(SELECT metric_id, series_id, since + unit * t AS ts, value, gen, since, until, rowid AS place FROM " + catalog + ".points)"
+	return "(SELECT metric_id, series_id, " + tsSQL + " AS ts, value, gen, since, until, rowid AS place FROM " + catalog + ".points)"
 }
+
+// tsSQL is the time of a row of points, see samplesOf.
+const tsSQL = "since + unit * (t + shift)"
 
 // attach makes a file's tables reachable as catalog.
 func attach(ctx context.Context, c *engine.Conn, file, catalog, options string) error {
