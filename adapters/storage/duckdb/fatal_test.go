@@ -252,7 +252,7 @@ func TestLostWriteIsDamage(t *testing.T) {
 	var reported damages
 	n := newNode(t, duckdb.Options{Damaged: reported.note})
 	f := &failing{
-		prefix:  "CHECKPOINT s0_",
+		prefix:  "FORCE CHECKPOINT s0_",
 		message: `IO Error: Checkpoint failed for database "s0_1". The database has been invalidated. Original error: fsync failed!`,
 	}
 	n.options = n.options.WithFault(f.fault)

@@ -63,8 +63,11 @@ func detach(ctx context.Context, c *engine.Conn, catalog string) error {
 	return c.Exec(context.WithoutCancel(ctx), "DETACH DATABASE IF EXISTS "+catalog)
 }
 
+// checkpoint makes a file complete by itself. It is forced, which makes it wait for whoever holds the file's
+// lock for a moment, as pragma_database_size does with those of all files; a plain one is refused then.
+// Transactions of others go on as with a plain one.
 func checkpoint(ctx context.Context, c *engine.Conn, catalog string) error {
-	return c.Exec(ctx, "CHECKPOINT "+catalog)
+	return c.Exec(ctx, "FORCE CHECKPOINT "+catalog)
 }
 
 // createTables fills a new file.
