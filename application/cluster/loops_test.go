@@ -213,3 +213,47 @@ type forgetfulNode struct {
 }
 
 func (f *forgetfulNode) SaveState([]byte) error { return f.err }
+
+// TestHandOverTriesOthers has wishes get lost until each of the others was asked, and one of them again.
+func TestHandOverTriesOthers(t *testing.T) {
+	w := trio(t)
+	n := w.nodes[worker1]
+	group := cluster.ShardGroup(0)
+	c := w.groups[group]
+	c.leader = n.replicas[group]
+	w.elect(c)
+	deaf := &deafHeirs{paperNode: n, group: group, losses: 2}
+	steward := appcluster.NewSteward(n.view, deaf, deaf, func(action string, err error) { t.Errorf("%s: %v", action, err) })
+	steward.HandOver(t.Context())
+	if a := deaf.asked; len(a) != 3 || a[0] == a[1] || a[2] != a[0] || c.leader != a[2] {
+		t.Errorf("asked %v, and %v leads; want two in turn, and the first leading", a, c.leader)
+	}
+}
+
+// deafHeirs are replicas of a group that do not hear the first wishes.
+type deafHeirs struct {
+	*paperNode
+	group  cluster.Group
+	losses int
+	asked  []cluster.ReplicaID
+}
+
+func (d *deafHeirs) Configuration(group cluster.Group) (cluster.Configuration, bool) {
+	if group != d.group {
+		return cluster.Configuration{}, false
+	}
+	return d.paperNode.Configuration(group)
+}
+
+func (d *deafHeirs) Change(ctx context.Context, group cluster.Group, step cluster.Step) error {
+	if d.asked = append(d.asked, step.Replica); len(d.asked) <= d.losses {
+		return context.DeadlineExceeded
+	}
+	return d.paperNode.Change(ctx, group, step)
+}
+
+func (*deafHeirs) After(time.Duration) <-chan time.Time {
+	passed := make(chan time.Time)
+	close(passed)
+	return passed
+}

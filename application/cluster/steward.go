@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/raftmetrics/raftmetrics/domain/cluster"
+	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 	"github.com/raftmetrics/raftmetrics/ports/outbound"
 )
@@ -20,6 +21,11 @@ const (
 	transferRoundsMin = 20
 	// stewardStepMax bounds one change of a configuration.
 	stewardStepMax = 10 * time.Second
+	// handOverTry is how long a stopping node gives one replica to take a group over: a few round trips, and
+	// less than the election timeout for which a lost wish would keep writes waiting.
+	handOverTry = 300 * time.Millisecond
+	// handOverLook is how long it waits before it tries again.
+	handOverLook = 50 * time.Millisecond
 )
 
 // Steward brings the groups that this node leads to their placement, step by step, and hands
@@ -140,7 +146,8 @@ func (s *Steward) leaderStep(state *cluster.State, group cluster.Group, c cluste
 }
 
 // HandOver gives every group that this node leads to another replica that is fit to lead, all at once,
-// until that is done or ctx ends: what remains is taken over by election.
+// until that is done or ctx ends: what remains is taken over by election. A wish that is not granted soon is
+// taken to another replica, or there again: a node that came back a moment ago may not hear it yet.
 func (s *Steward) HandOver(ctx context.Context) {
 	state := s.view.State()
 	if state == nil {
@@ -152,22 +159,46 @@ func (s *Steward) HandOver(ctx context.Context) {
 	}
 	var wg sync.WaitGroup
 	for _, group := range groups {
-		c, leads := s.control.Configuration(group)
-		heir := slices.IndexFunc(c.Members, func(m cluster.Member) bool {
-			return m.ID != c.Leader && !m.Learner && m.Active && m.CaughtUp
-		})
-		if !leads || heir < 0 {
-			continue
-		}
-		step := cluster.Step{Kind: cluster.StepTransfer, Replica: c.Members[heir].ID}
 		wg.Go(func() {
-			if err := s.control.Change(ctx, group, step); err != nil {
+			if err := s.handOver(ctx, group); err != nil {
 				s.report(fmt.Sprintf("hand over %s", group), err)
 			}
 		})
 	}
 	wg.Wait()
 }
+
+func (s *Steward) handOver(ctx context.Context, group cluster.Group) error {
+	for attempt := 0; ; attempt++ {
+		c, leads := s.control.Configuration(group)
+		others := slices.DeleteFunc(slices.Clone(c.Members), func(m cluster.Member) bool { return m.ID == c.Leader || m.Learner })
+		if !leads || len(others) == 0 {
+			return nil
+		}
+		heirs := slices.DeleteFunc(others, func(m cluster.Member) bool { return !m.Active || !m.CaughtUp })
+		var err error = errNoHeir
+		if len(heirs) > 0 {
+			err = s.transfer(ctx, group, heirs[attempt%len(heirs)].ID)
+		}
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-s.timer.After(handOverLook):
+		}
+	}
+}
+
+func (s *Steward) transfer(ctx context.Context, group cluster.Group, to cluster.ReplicaID) error {
+	ctx, cancel := context.WithTimeout(ctx, handOverTry)
+	defer cancel()
+	return s.control.Change(ctx, group, cluster.Step{Kind: cluster.StepTransfer, Replica: to})
+}
+
+// errNoHeir is for a group that nobody else is fit to lead.
+var errNoHeir = fault.New(fault.Unavailable, "no_heir", "no other replica is fit to lead")
 
 // setSettled notes the epoch that a group led here has reached; 0 forgets it.
 func (s *Steward) setSettled(group cluster.Group, epoch uint64) {

@@ -43,6 +43,17 @@ func (r *Replica) active(id uint64) bool {
 	return id == r.id || ever && r.now-heard <= electionTicks*TickInterval
 }
 
+// transfer carries out TransferLeader. Raft ends a transfer under way when the leader is to hand over to
+// itself; a follower would pass such a wish on and be made leader.
+func (r *Replica) transfer(to uint64) {
+	switch {
+	case to != raft.None:
+		r.node.TransferLeader(to)
+	case r.node.BasicStatus().RaftState == raft.StateLeader:
+		r.node.TransferLeader(r.id)
+	}
+}
+
 var _ outbound.GroupController = (*Node)(nil)
 
 // Configuration implements outbound.GroupController. Who is active and caught up is as of the last tick.
@@ -102,7 +113,8 @@ func changesOf(step cluster.Step) (changes []*raftpb.ConfChangeSingle) {
 
 var errNotHandedOver = fault.New(fault.Unavailable, "leadership_kept", "the replica did not take over leadership; try again")
 
-// transfer asks to hand leadership over, and waits until this replica does not lead any more.
+// transfer asks to hand leadership over, and waits until this replica does not lead any more. When ctx ends
+// first the wish is withdrawn: the message that makes the other one lead may be lost.
 func (g *group) transfer(ctx context.Context, to uint64) error {
 	g.mu.Lock()
 	leads, changed := g.mu.status.Leads, g.mu.leaderChanged
@@ -117,6 +129,7 @@ func (g *group) transfer(ctx context.Context, to uint64) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
+			g.offer(TransferLeader{}, 0, nil)
 			return errors.Join(errNotHandedOver, context.Cause(ctx))
 		}
 		g.mu.Lock()

@@ -49,8 +49,9 @@ type Applied struct {
 // Durable says that the state machine's storage has everything up to Index on disk.
 type Durable struct{ Index uint64 }
 
-// TransferLeader asks the leader to hand leadership to another voter. It is best effort: LeaderChanged
-// tells whether it happened.
+// TransferLeader asks the leader to hand leadership to another voter, after which it takes no proposals for
+// an election timeout or until that is done. It is best effort: LeaderChanged tells whether it happened. To
+// nobody (0) it withdraws what was asked for, so that it can be tried again at once.
 type TransferLeader struct{ To uint64 }
 
 // ChangeMembership asks the leader to change the configuration by joint consensus (Raft thesis section

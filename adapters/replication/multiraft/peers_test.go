@@ -344,3 +344,28 @@ func TestLeadershipMovesAndSaysSo(t *testing.T) {
 		net.close()
 	})
 }
+
+func TestLostTransferIsWithdrawn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork(t, 1, Limits{})
+		net.propose(0, "x")
+		from := net.leader(0)
+		to := cluster.ReplicaID((from+1)%3 + 1)
+		transfer := cluster.Step{Kind: cluster.StepTransfer, Replica: to}
+		change := func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), electionTicks*TickInterval/4)
+			defer cancel()
+			return net.rigs[from].node.Change(ctx, cluster.ShardGroup(0), transfer)
+		}
+		net.cut[uint64(to)] = true
+		if err := change(); !errors.Is(err, errNotHandedOver) {
+			t.Fatalf("handing over to a node that hears nothing: %v", err)
+		}
+		delete(net.cut, uint64(to))
+		net.propose(0, "y") // at once, though raft would wait for the transfer longer
+		if err := change(); err != nil {
+			t.Fatalf("handing over again: %v", err)
+		}
+		net.close()
+	})
+}

@@ -214,7 +214,7 @@ func (r *Replica) take(event Event, out *Effects) error {
 	case Durable:
 		r.truncate(e.Index, out)
 	case TransferLeader:
-		r.node.TransferLeader(e.To)
+		r.transfer(e.To)
 	case ChangeMembership:
 		r.changeMembership(e, out)
 	case SnapshotMade:
