@@ -64,6 +64,9 @@ func (p *portion) of(ids []catalogue.SeriesID) portion {
 	return some
 }
 
+// streams reports whether samples of the file can be added as they come.
+func (r *reading) streams(overlay bool) bool { return !overlay && !r.query.Ordered() }
+
 // coldStep reads some series whole.
 func (r *reading) coldStep(ctx context.Context, portions []portion, overlay bool) error {
 	if len(portions) == 0 {
@@ -74,6 +77,9 @@ func (r *reading) coldStep(ctx context.Context, portions []portion, overlay bool
 		return err
 	}
 	defer release()
+	if r.streams(overlay) {
+		return r.store.run(ctx, portions, newStreaming(r, portions))
+	}
 	load, err := r.store.loadSamples(ctx, portions)
 	if err != nil {
 		return err
@@ -93,15 +99,18 @@ func (r *reading) coldSeries(ctx context.Context, p portion, overlay bool) error
 	}
 	defer release()
 	windows := p.windows()
-	s := newScanner(r.query, r.builder, overlay)
-	return s.seriesOf(ctx, &p, p.ids[0], len(windows), func(w int) (*warm.Column, *warm.Hours, error) {
-		part := p
-		part.spans = nil
-		for _, piece := range p.spans {
-			if inside, ok := piece.inside(windows[w].span()); ok {
-				part.spans = append(part.spans, inside)
+	if r.streams(overlay) {
+		for _, w := range windows {
+			part := []portion{p.inWindow(w)}
+			if err := r.store.run(ctx, part, newStreaming(r, part)); err != nil {
+				return err
 			}
 		}
+		return nil
+	}
+	s := newScanner(r.query, r.builder, overlay)
+	return s.seriesOf(ctx, &p, p.ids[0], len(windows), func(w int) (*warm.Column, *warm.Hours, error) {
+		part := p.inWindow(windows[w])
 		load, err := r.store.loadSamples(ctx, []portion{part})
 		if err != nil {
 			return nil, nil, err
@@ -110,6 +119,18 @@ func (r *reading) coldSeries(ctx context.Context, p portion, overlay bool) error
 		column, _ := cursor.Find(p.ids[0])
 		return column, nil, nil
 	})
+}
+
+// inWindow returns the portion with only those of its spans' pieces that lie in a window that they touch.
+func (p *portion) inWindow(w window) portion {
+	part := *p
+	part.spans = nil
+	for _, piece := range p.spans {
+		if inside, ok := piece.inside(w.span()); ok {
+			part.spans = append(part.spans, inside)
+		}
+	}
+	return part
 }
 
 // awaitCold waits for the turn of a cold step: few run at one time, for each holds what it reads.

@@ -165,7 +165,7 @@ func (r *reading) scanPortionHours(p *portion, blocks []*warm.Block[warm.Hours])
 			if !have {
 				series, _ := p.view.Series().At(id)
 				var err error
-				if group, err = r.builder.Group(r.query.GroupTags(series.Tags())); err != nil {
+				if group, err = r.builder.GroupOf(series.Tags()); err != nil {
 					return err
 				}
 				have = true
