@@ -235,6 +235,9 @@ func TestLostShardFiles(t *testing.T) {
 	do(t, connect(t, p), 200, "GET", "/metrics/m", "") // replayed from the log
 }
 
+// exitTerminated is the exit code of a server that the second signal ended.
+const exitTerminated = 128 + int(syscall.SIGTERM)
+
 // TestSecondSignalForces holds a request open, so that draining waits, and signals twice.
 func TestSecondSignalForces(t *testing.T) {
 	p := start(t, t.TempDir())
@@ -268,8 +271,8 @@ func TestSecondSignalForces(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	if code, err := p.Wait(); err != nil || code == 0 || time.Since(began) > 2*time.Second {
-		t.Errorf("after the second signal: exit code %d, %v, %v", code, err, time.Since(began))
+	if code, err := p.Wait(); err != nil || code != exitTerminated || time.Since(began) > 2*time.Second {
+		t.Errorf("after the second signal: exit code %d, %v, %v, want %d", code, err, time.Since(began), exitTerminated)
 	}
 	cancel()
 	release()
