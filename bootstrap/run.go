@@ -15,6 +15,7 @@ import (
 func Run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
 	return cli.Run(ctx, args, cli.Program{
 		Options: options(),
+		Limits:  limits(),
 		Version: version(),
 		Serve: func(ctx context.Context, flags map[string]string) error {
 			c, err := LoadConfig(flags, getenv)

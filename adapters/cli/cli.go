@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -31,10 +32,18 @@ func (o Option) flag() string {
 	return strings.ToLower(strings.ReplaceAll(o.Name, "_", "-"))
 }
 
+// Limit is a bound on what requests may ask of the server.
+type Limit struct {
+	What string
+	Most string
+	Over string // what is answered over it: status and code
+}
+
 // Program is what the commands do. The functions get the flags that were given, by option name, and
 // return an error of kind Invalid for what is the user's to mend.
 type Program struct {
 	Options []Option
+	Limits  []Limit // shown below the options of what serves
 	Serve   func(ctx context.Context, flags map[string]string) error
 	Health  func(ctx context.Context, flags map[string]string, out io.Writer) error
 	Version string
@@ -68,9 +77,15 @@ func (p Program) root() *cobra.Command {
 	root.SilenceUsage = true
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		if help(cmd, args); cmd == root || cmd.Name() == serveName {
+			p.printLimits(cmd.OutOrStdout())
+		}
+	})
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.AddCommand(
-		p.command("serve", "start the server", "", p.Serve),
+		p.command(serveName, "start the server", "", p.Serve),
 		p.command("health", "ask the local server how it is: exit code 0 when it is healthy", "", func(ctx context.Context, flags map[string]string) error {
 			return p.Health(ctx, flags, root.OutOrStdout())
 		}),
@@ -83,6 +98,18 @@ func (p Program) root() *cobra.Command {
 		},
 	)
 	return root
+}
+
+const serveName = "serve"
+
+// printLimits shows the limits as a table.
+func (p Program) printLimits(out io.Writer) {
+	_, _ = fmt.Fprintln(out, "\nLimits, and the status and error code of what goes over them:")
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, l := range p.Limits {
+		_, _ = fmt.Fprintf(table, "  %s\t%s\t%s\n", l.What, l.Most, l.Over)
+	}
+	_ = table.Flush() // a reader of help that went away misses nothing
 }
 
 // command makes a command that takes every option as a flag.

@@ -19,6 +19,7 @@ func run(err error, args ...string) (code int, flags map[string]string, stdout, 
 	var out, complaints bytes.Buffer
 	code = Run(context.Background(), args, Program{
 		Options: []Option{{Name: "DATA_DIR", Default: "./data", Help: "where data lives"}, {Name: "PORT", Help: "the port"}},
+		Limits:  []Limit{{What: "samples of one write", Most: "100000", Over: "413 too_many_samples"}},
 		Version: "v1.2.3",
 		Serve: func(_ context.Context, got map[string]string) error {
 			flags = got
@@ -86,6 +87,19 @@ func TestHelpListsOptions(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestHelpListsLimits(t *testing.T) {
+	f := func(want bool, args ...string) {
+		t.Helper()
+		if _, _, stdout, _ := run(nil, args...); strings.Contains(stdout, "  samples of one write  100000  413 too_many_samples\n") != want {
+			t.Errorf("%v: limits shown: %v, want %v, in\n%s", args, !want, want, stdout)
+		}
+	}
+	f(true, "--help")
+	f(true, "serve", "--help")
+	f(false, "health", "--help")
+	f(false, "version", "--help")
 }
 
 func TestProbe(t *testing.T) {

@@ -10,10 +10,11 @@ import (
 // overloadRetryAfter is what clients are told to wait when the server is at a limit.
 const overloadRetryAfter = time.Second
 
+// ErrTooManyRequests and ErrTooManyBytes are what a request gets for which the node has no room.
 var (
-	errTooManyRequests = fault.New(fault.Exhausted, "too_many_requests",
+	ErrTooManyRequests = fault.New(fault.Exhausted, "too_many_requests",
 		"the node answers as many requests as it may; try again shortly or ask another node").WithRetryAfter(overloadRetryAfter)
-	errTooManyBytes = fault.New(fault.Exhausted, "too_many_bytes",
+	ErrTooManyBytes = fault.New(fault.Exhausted, "too_many_bytes",
 		"the bodies of other writes take all the room there is; try again shortly or ask another node").WithRetryAfter(overloadRetryAfter)
 )
 

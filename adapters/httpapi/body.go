@@ -3,7 +3,6 @@ package httpapi
 import (
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"hash"
 	"io"
 	"mime"
@@ -22,8 +21,12 @@ import (
 
 const headerIdempotencyKey = "Idempotency-Key"
 
-var errBodyTooLarge = fault.Newf(fault.TooLarge, "body_too_large",
+// ErrBodyTooLarge is what a body of more than BodyBytesMax gets.
+var ErrBodyTooLarge = fault.Newf(fault.TooLarge, "body_too_large",
 	"the body exceeds %d bytes, as sent or decompressed; send it in parts", BodyBytesMax).WithDetail("limit", BodyBytesMax)
+
+// ErrReadTimeout is what a body gets that takes longer than ReadTimeoutMax to arrive.
+var ErrReadTimeout = fault.Newf(fault.Invalid, codeRequestTimeout, "the body did not arrive within %s; send it faster or in parts", ReadTimeoutMax)
 
 var decompressors sync.Pool // of *gzip.Reader
 
@@ -96,11 +99,11 @@ func openBody(r *http.Request, bodyBytes *semaphore.Weighted, hashed bool, meani
 		return nil, err
 	}
 	if r.ContentLength > BodyBytesMax {
-		return nil, errBodyTooLarge
+		return nil, ErrBodyTooLarge
 	}
 	b := &body{room: room{bytes: bodyBytes}}
 	if !b.room.hold(r.ContentLength) { // also asks before a client that waits for 100 Continue sends
-		return nil, errTooManyBytes
+		return nil, ErrTooManyBytes
 	}
 	plain := &limitedReader{r: r.Body, left: BodyBytesMax}
 	b.Reader = plain
@@ -152,7 +155,7 @@ func readFault(err error) error {
 	case errors.As(err, &known):
 		return known
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fault.Wrap(err, fault.Invalid, codeRequestTimeout, fmt.Sprintf("the body did not arrive within %s; send it faster or in parts", readTimeout))
+		return ErrReadTimeout.WithCause(err)
 	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum), isFlateError(err):
 		return fault.Wrap(err, fault.Invalid, "invalid_gzip", "the body is not valid gzip although Content-Encoding says so")
 	}
@@ -202,7 +205,7 @@ type limitedReader struct {
 
 func (l *limitedReader) Read(b []byte) (int, error) {
 	if l.left < 0 {
-		return 0, errBodyTooLarge
+		return 0, ErrBodyTooLarge
 	}
 	if int64(len(b)) > l.left+1 {
 		b = b[:l.left+1]
@@ -211,10 +214,10 @@ func (l *limitedReader) Read(b []byte) (int, error) {
 	l.left -= int64(n)
 	l.read += int64(n)
 	if l.left < 0 {
-		return n - 1, errBodyTooLarge
+		return n - 1, ErrBodyTooLarge
 	}
 	if l.room != nil && !l.room.hold(l.read) {
-		return n, errTooManyBytes
+		return n, ErrTooManyBytes
 	}
 	return n, err
 }

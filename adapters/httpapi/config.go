@@ -17,6 +17,8 @@ const (
 	BodyBytesMax = 16 << 20
 	// HeaderBytesMax bounds a request's line and headers.
 	HeaderBytesMax = 16 << 10
+	// ReadTimeoutMax is how long a request may take to arrive.
+	ReadTimeoutMax = 30 * time.Second
 	// RecordTimeoutMax is how long a write may take once its body is read.
 	RecordTimeoutMax = 4 * time.Second
 	// QueryTimeoutMax is how long a read may take.
@@ -36,10 +38,9 @@ const (
 	ShutdownTimeoutDefault      = 10 * time.Second
 
 	readHeaderTimeout = 5 * time.Second
-	readTimeout       = 30 * time.Second
 	// writeTimeout counts from the end of the headers, so it covers reading the body, the longest
 	// query and sending the answer.
-	writeTimeout = readTimeout + QueryTimeoutMax + 15*time.Second
+	writeTimeout = ReadTimeoutMax + QueryTimeoutMax + 15*time.Second
 	idleTimeout  = time.Minute
 	// adminMargin is what sending an administrative answer may take.
 	adminMargin = 15 * time.Second

@@ -46,7 +46,8 @@ var statusOfCode = map[string]int{
 	codeRequestTimeout:   http.StatusRequestTimeout,
 }
 
-func statusOf(e *fault.Error) int {
+// StatusOf returns the status of an answer that tells of e.
+func StatusOf(e *fault.Error) int {
 	if status, ok := statusOfCode[e.Code()]; ok {
 		return status
 	}
@@ -91,10 +92,10 @@ func (x *exchange) sendFault(r *http.Request, err error) {
 		message = "the node failed to answer; its log tells why under request id " + x.id
 	}
 	if x.dialect != native {
-		x.sendJSON(r, statusOf(e), appendInfluxFault(nil, e, message))
+		x.sendJSON(r, StatusOf(e), appendInfluxFault(nil, e, message))
 		return
 	}
-	x.sendJSON(r, statusOf(e), appendFault(nil, e, message))
+	x.sendJSON(r, StatusOf(e), appendFault(nil, e, message))
 }
 
 // appendFault appends {"error":{"code":…,"message":…,…}} with the fault's details as further members.

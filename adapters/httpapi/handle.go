@@ -39,7 +39,7 @@ func (s *Server) answer(x *exchange, r *http.Request, found route, vars map[stri
 		return unauthenticated(found.dialect)
 	}
 	if !s.requests.enter(countMax) {
-		return errTooManyRequests
+		return ErrTooManyRequests
 	}
 	defer s.requests.leave()
 	answer, err := found.endpoint(x, r.Method)

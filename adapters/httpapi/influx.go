@@ -135,7 +135,7 @@ var influxCodes = map[int]string{
 // appendInfluxFault appends an error that clients of both versions read: version 2 takes code and message,
 // version 1 takes error. The code of this system is reason, and its details are members as everywhere.
 func appendInfluxFault(b []byte, e *fault.Error, message string) []byte {
-	code, known := influxCodes[statusOf(e)]
+	code, known := influxCodes[StatusOf(e)]
 	if !known {
 		code = "internal error"
 	}

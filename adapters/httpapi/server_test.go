@@ -146,8 +146,8 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 		}
 		const auth = "Host: node\r\nAuthorization: Bearer " + token + "\r\n"
 		f("half a header", "GET /health HTTP/1.1\r\nHost:", readHeaderTimeout, "")
-		f("half a body", "POST /metrics HTTP/1.1\r\n"+auth+"Content-Length: 50\r\nConnection: close\r\n\r\n{", readTimeout, `408 Request Timeout`)
-		f("half a chunk", "POST /metrics HTTP/1.1\r\n"+auth+"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\n{", readTimeout, `"code":"request_timeout"`)
+		f("half a body", "POST /metrics HTTP/1.1\r\n"+auth+"Content-Length: 50\r\nConnection: close\r\n\r\n{", ReadTimeoutMax, `408 Request Timeout`)
+		f("half a chunk", "POST /metrics HTTP/1.1\r\n"+auth+"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n5\r\n{", ReadTimeoutMax, `"code":"request_timeout"`)
 		f("nothing more to ask", "GET /health HTTP/1.1\r\n"+auth+"\r\n", idleTimeout, "200 OK")
 	})
 }
@@ -189,7 +189,7 @@ func TestWritesGetTheirWholeDeadlineAfterASlowBody(t *testing.T) {
 				<-ctx.Done()
 				return inbound.RecordReply{}, ctx.Err()
 			})
-		const slow = readTimeout - time.Second
+		const slow = ReadTimeoutMax - time.Second
 		began := time.Now()
 		conn := s.raw(t, "POST /metrics HTTP/1.1\r\nHost: node\r\nAuthorization: Bearer "+token+
 			"\r\nContent-Length: "+strconv.Itoa(len(oneSample))+"\r\n\r\n"+oneSample[:1])

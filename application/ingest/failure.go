@@ -15,10 +15,14 @@ import (
 // retryAfter is the advice that goes with an unavailable shard: about an election.
 const retryAfter = time.Second
 
-// Faults of writes that ran out of time.
+// Faults of writes that ran out of time or room.
 var (
-	errTimeout = fault.New(fault.Unavailable, "write_timeout",
+	// ErrTimeout is what a write gets whose deadline passed.
+	ErrTimeout = fault.New(fault.Unavailable, "write_timeout",
 		"the write's deadline passed before the shard's replicas answered; try again").WithRetryAfter(retryAfter)
+	// ErrTooManyWrites is what a write beyond RecorderOptions.WritesMax gets.
+	ErrTooManyWrites = fault.New(fault.Exhausted, "writes_in_flight",
+		"as many writes are under way as this node takes at once; try again").WithRetryAfter(retryAfter)
 	errNoLeader = fault.New(fault.Unavailable, "no_leader",
 		"a shard has had no leader that takes writes; try again").WithRetryAfter(retryAfter)
 	errCanceled = fault.New(fault.Canceled, "canceled", "the caller gave the write up")
@@ -31,7 +35,7 @@ func (w *Write) endedBefore() error {
 	if errors.Is(w.cause, context.Canceled) {
 		return errCanceled.WithCause(w.cause)
 	}
-	return errTimeout.WithCause(w.cause)
+	return ErrTimeout.WithCause(w.cause)
 }
 
 // beginFailure is the error of a write whose key was not recorded: it stored nothing.
@@ -115,13 +119,13 @@ func (w *Write) why(t *Task) *fault.Error {
 	case ended && errors.Is(w.cause, context.Canceled):
 		return errCanceled.WithCause(t.failure)
 	case t.result == unknown && ended:
-		return errTimeout.WithCause(t.failure)
+		return ErrTimeout.WithCause(t.failure)
 	case t.result == unknown:
 		return errUnknown.WithCause(t.failure)
 	case errors.Is(t.failure, outbound.ErrNotProposed):
 		return errNoLeader.WithCause(t.failure)
 	case t.failure == nil || errors.Is(t.failure, command.SessionUnknown.Fault()) || errors.Is(t.failure, outbound.ErrAmbiguous):
-		return errTimeout.WithCause(t.failure)
+		return ErrTimeout.WithCause(t.failure)
 	}
 	return fault.From(t.failure)
 }

@@ -98,8 +98,7 @@ func check(req inbound.RecordRequest) error {
 	case n == 0:
 		return fault.Field("samples", "are missing", "at least one")
 	case n > metric.BatchSamplesMax:
-		return fault.Newf(fault.TooLarge, "batch_samples",
-			"the batch holds %d samples; send at most %d at once", n, metric.BatchSamplesMax)
+		return metric.ErrTooManySamples
 	}
 	if req.Idempotency == nil {
 		return nil
@@ -115,8 +114,7 @@ func (r *Recorder) enter() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.mu.writes >= r.options.WritesMax {
-		return fault.Newf(fault.Exhausted, "writes_in_flight",
-			"%d writes are under way on this node; try again", r.options.WritesMax).WithRetryAfter(retryAfter)
+		return ErrTooManyWrites.WithDetail("limit", r.options.WritesMax)
 	}
 	r.mu.writes++
 	return nil

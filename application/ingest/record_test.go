@@ -197,14 +197,15 @@ func TestRequestsAreChecked(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := ingest.New(ingest.Options{Shards: shards, Proposer: outboundmock.NewMockProposer(ctrl)}) // is not asked
-	f := func(req inbound.RecordRequest, kind fault.Kind, code string) {
+	f := func(req inbound.RecordRequest, kind fault.Kind, code string, details ...fault.Detail) {
 		t.Helper()
 		_, err := r.Record(t.Context(), req)
-		wantFault(t, err, kind, code)
+		wantFault(t, err, kind, code, details...)
 	}
 	one := observations(t, 1)
 	f(inbound.RecordRequest{}, fault.Invalid, "invalid_argument")
-	f(inbound.RecordRequest{Observations: make([]metric.Observation, metric.BatchSamplesMax+1)}, fault.TooLarge, "batch_samples")
+	f(inbound.RecordRequest{Observations: make([]metric.Observation, metric.BatchSamplesMax+1)}, fault.TooLarge, "too_many_samples",
+		fault.Detail{Name: "limit", Value: metric.BatchSamplesMax})
 	f(inbound.RecordRequest{Observations: one, Idempotency: &inbound.Idempotency{}}, fault.Invalid, "invalid_argument")
 	long := strings.Repeat("k", inbound.IdempotencyKeyBytesMax+1)
 	f(inbound.RecordRequest{Observations: one, Idempotency: &inbound.Idempotency{Key: long}}, fault.Invalid, "invalid_argument")

@@ -354,7 +354,7 @@ func TestWritesAreBounded(t *testing.T) {
 		})
 		synctest.Wait()
 		_, err := r.Record(t.Context(), req)
-		wantFault(t, err, fault.Exhausted, "writes_in_flight")
+		wantFault(t, err, fault.Exhausted, "writes_in_flight", fault.Detail{Name: "limit", Value: 1})
 		close(stalled)
 		writers.Wait()
 		if _, err := r.Record(t.Context(), req); err != nil {

@@ -46,8 +46,12 @@ type part struct {
 	columns outbound.Columns
 }
 
-var errTooLarge = fault.Newf(fault.TooLarge, "batch_too_large",
-	"the names and tags of the batch exceed %d bytes; send smaller batches", command.BytesMax/2)
+// KeyBytesMax bounds the names and tags of the series in one batch.
+const KeyBytesMax = command.BytesMax / 2
+
+// ErrTooLarge is what a batch with more than KeyBytesMax gets.
+var ErrTooLarge = fault.Newf(fault.TooLarge, "batch_too_large",
+	"the names and tags of the batch exceed %d bytes; send smaller batches", KeyBytesMax)
 
 // split fills parts; numberer may be nil. It fails when the keys exceed what a command may hold.
 func (s *splitter) split(shards shard.Map, numberer outbound.SeriesNumberer, observations []metric.Observation, received metric.Timestamp) error {
@@ -57,8 +61,8 @@ func (s *splitter) split(shards shard.Map, numberer outbound.SeriesNumberer, obs
 	for i := range observations {
 		if series := observations[i].Series(); series != last {
 			at, last = s.locate(shards, numberer, series), series
-			if s.keyBytes > command.BytesMax/2 {
-				return errTooLarge
+			if s.keyBytes > KeyBytesMax {
+				return ErrTooLarge
 			}
 		}
 		s.places[at].count++

@@ -30,6 +30,15 @@ const (
 	retryAfter = time.Second
 )
 
+// ErrTooManyQueries and ErrTimeout are what a query beyond the limits gets.
+var (
+	ErrTooManyQueries = fault.Newf(fault.Exhausted, "query_limit",
+		"more than %d queries are waiting; try again later or ask less often", InFlightMax).
+		WithDetail("limit", InFlightMax).WithRetryAfter(retryAfter)
+	ErrTimeout = fault.New(fault.Timeout, "query_timeout",
+		"the query did not finish in time; narrow its range or tags, or allow it more time")
+)
+
 // Service answers queries. It is safe for concurrent use and owns no goroutine.
 type Service struct {
 	placement shard.Map
@@ -130,9 +139,7 @@ func (s *Service) run(ctx context.Context, read func(context.Context) error) err
 	case s.inFlight <- struct{}{}:
 		defer func() { <-s.inFlight }()
 	default:
-		return fault.Newf(fault.Exhausted, "query_limit",
-			"more than %d queries are waiting; try again later or ask less often", InFlightMax).
-			WithDetail("limit", InFlightMax).WithRetryAfter(retryAfter)
+		return ErrTooManyQueries
 	}
 	if err := read(ctx); err != nil {
 		return classify(ctx, err)
@@ -147,8 +154,7 @@ func classify(ctx context.Context, err error) error {
 	case errors.As(err, &known):
 		return err
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return fault.Wrap(err, fault.Timeout, "query_timeout",
-			"the query did not finish in time; narrow its range or tags, or allow it more time")
+		return ErrTimeout.WithCause(err)
 	case ctx.Err() != nil:
 		return fault.Wrap(err, fault.Canceled, "query_canceled", "the query was given up by its client")
 	}

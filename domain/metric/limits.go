@@ -1,5 +1,7 @@
 package metric
 
+import "github.com/raftmetrics/raftmetrics/domain/fault"
+
 // Limits on what a sample may carry. They are part of the documented API.
 const (
 	// NameBytesMax bounds a metric name, in bytes of UTF-8.
@@ -15,3 +17,7 @@ const (
 	// SeriesPerShardMax bounds the series that one shard holds.
 	SeriesPerShardMax = 1_000_000
 )
+
+// ErrTooManySamples is what a write of more than BatchSamplesMax samples gets.
+var ErrTooManySamples = fault.Newf(fault.TooLarge, "too_many_samples",
+	"the batch holds more than %d samples; send it in parts", BatchSamplesMax).WithDetail("limit", BatchSamplesMax)

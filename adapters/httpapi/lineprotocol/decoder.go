@@ -135,9 +135,7 @@ func (d *Decoder) lines(text []byte, last bool) (read int, err error) {
 func (d *Decoder) accept() error {
 	p := &d.point
 	if len(d.observations)+len(p.values) > metric.BatchSamplesMax {
-		return fault.Newf(fault.TooLarge, "too_many_samples",
-			"the batch holds more than %d samples; send it in parts", metric.BatchSamplesMax).
-			WithDetail("limit", metric.BatchSamplesMax)
+		return metric.ErrTooManySamples
 	}
 	for i := range p.values {
 		var o metric.Observation

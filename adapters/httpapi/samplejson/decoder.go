@@ -224,9 +224,7 @@ func (d *Decoder) room() error {
 	if len(d.observations)+d.badCount < metric.BatchSamplesMax {
 		return nil
 	}
-	return fault.Newf(fault.TooLarge, "too_many_samples",
-		"the batch holds more than %d samples; send it in parts", metric.BatchSamplesMax).
-		WithDetail("limit", metric.BatchSamplesMax)
+	return metric.ErrTooManySamples
 }
 
 // reject counts a bad sample and keeps the first few reasons.
