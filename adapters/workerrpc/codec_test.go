@@ -1,6 +1,7 @@
 package workerrpc
 
 import (
+	"context"
 	"errors"
 	"math"
 	"slices"
@@ -306,6 +307,16 @@ func TestEveryKindTravels(t *testing.T) {
 		if !errors.Is(got, want) || got.Message() != "message" || len(got.Details()) != 2 {
 			t.Errorf("fault=%v, want %v", got, want)
 		}
+	}
+}
+
+// TestTheEndOfTimeTravels: whoever asked tells by it that the question's time ended, not the node.
+func TestTheEndOfTimeTravels(t *testing.T) {
+	if got := restoreFault(faultMessage(context.DeadlineExceeded)); got.Kind() != fault.Timeout || !errors.Is(got, context.DeadlineExceeded) {
+		t.Errorf("restored %v, want a timeout whose cause is the deadline", got)
+	}
+	if got := restoreFault(faultMessage(fault.New(fault.Timeout, "stale", "too old"))); errors.Is(got, context.DeadlineExceeded) {
+		t.Errorf("restored %v: an old replica is no deadline", got)
 	}
 }
 

@@ -35,6 +35,9 @@ var codes = map[fault.Kind]connect.Code{
 	fault.Canceled:        connect.CodeCanceled,
 }
 
+// codeTimeout is the code of a deadline that passed; the receiver finds context.DeadlineExceeded in it again.
+const codeTimeout = "timeout"
+
 // encodeFault makes an error that carries everything of err but its causes.
 func encodeFault(err error) error {
 	message := faultMessage(err)
@@ -73,7 +76,7 @@ func faultOf(err error) *fault.Error {
 	case errors.As(err, &f):
 		return f
 	case errors.Is(err, context.DeadlineExceeded):
-		return fault.Wrap(err, fault.Timeout, "timeout", "the request ran out of its time; try again or allow more")
+		return fault.Wrap(err, fault.Timeout, codeTimeout, "the request ran out of its time; try again or allow more")
 	case errors.Is(err, context.Canceled):
 		return fault.Wrap(err, fault.Canceled, "canceled", "the request was given up")
 	}
@@ -81,7 +84,8 @@ func faultOf(err error) *fault.Error {
 }
 
 // decodeFault returns the fault that another node answered with; nil when err is not such an answer.
-// errors.Is finds outbound.ErrNotProposed and ErrAmbiguous where the other node's error was one.
+// errors.Is finds outbound.ErrNotProposed and ErrAmbiguous where the other node's error was one, and
+// context.DeadlineExceeded where its time was up.
 func decodeFault(err error) *fault.Error {
 	var failed *connect.Error
 	if !errors.As(err, &failed) {
@@ -110,6 +114,9 @@ func restoreFault(message *workerpb.Fault) *fault.Error {
 	}
 	for _, d := range message.GetDetails() {
 		f = f.WithDetail(d.GetName(), restoreDetail(d.GetJson()))
+	}
+	if f.Kind() == fault.Timeout && f.Code() == codeTimeout {
+		f = f.WithCause(context.DeadlineExceeded)
 	}
 	switch message.GetOutcome() {
 	case workerpb.Outcome_OUTCOME_NOT_PROPOSED:

@@ -292,8 +292,8 @@ func TestReadErrors(t *testing.T) {
 		})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, _, err = p.LatestAt(ctx, r.id, read, testQuery(t).Metric(), metric.Matchers{}); fault.KindOf(err) != fault.Timeout {
-		t.Errorf("err=%v, want a timeout", err)
+	if _, _, err = p.LatestAt(ctx, r.id, read, testQuery(t).Metric(), metric.Matchers{}); fault.KindOf(err) != fault.Timeout || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("err=%v, want a timeout whose cause is the deadline", err)
 	}
 	r.stop()
 	if _, err = p.PartialsAt(t.Context(), r.id, read, testQuery(t)); fault.KindOf(err) != fault.Unavailable {

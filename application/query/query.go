@@ -147,11 +147,14 @@ func (s *Service) run(ctx context.Context, read func(context.Context) error) err
 	return nil
 }
 
-// classify gives err a kind: its own, or that of ctx's end where err came of it.
+// classify gives err a kind: its own, or that of ctx's end where err came of it. The end of the time is called
+// the same wherever it was noticed: other nodes and the calls to them have words of their own for it.
 func classify(ctx context.Context, err error) error {
 	var known *fault.Error
 	switch {
-	case errors.As(err, &known):
+	case errors.As(err, &known) && known.Kind() == fault.Timeout && errors.Is(err, context.DeadlineExceeded):
+		return ErrTimeout.WithCause(err)
+	case known != nil:
 		return err
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return ErrTimeout.WithCause(err)

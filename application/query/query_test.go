@@ -3,6 +3,7 @@ package query_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -20,6 +21,7 @@ import (
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 	"github.com/raftmetrics/raftmetrics/ports/inbound"
 	"github.com/raftmetrics/raftmetrics/ports/outbound"
+	"github.com/raftmetrics/raftmetrics/tests/mocks/inboundmock"
 	"github.com/raftmetrics/raftmetrics/tests/mocks/outboundmock"
 )
 
@@ -359,6 +361,28 @@ func TestComputingIsBoundedAndWaitsInTurn(t *testing.T) {
 			t.Errorf("%d queries computed at once, want %d", most, query.ComputingMax)
 		}
 	})
+}
+
+// TestDeadlineElsewhere has another node's adapter tell in its own words that the time is up: the question's
+// code is the same as for this node's replicas.
+func TestDeadlineElsewhere(t *testing.T) {
+	f := func(elsewhere error, kind fault.Kind, code string) {
+		t.Helper()
+		shards := inboundmock.NewMockShardQuerier(gomock.NewController(t))
+		shards.EXPECT().Partials(gomock.Any(), gomock.Any(), gomock.Any()).Return(aggregate.Table{}, elsewhere)
+		r := newRig(t)
+		placement, err := shard.NewMap(8, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Service = query.New(placement, shards)
+		_, err = r.aggregate(t.Context(), none)
+		wantFault(t, err, kind, code)
+	}
+	f(fmt.Errorf("partials of node b: %w", fault.Wrap(context.DeadlineExceeded, fault.Timeout, "timeout", "the request ran out of its time")),
+		fault.Timeout, "query_timeout")
+	f(consistency.Stale([]uint32{1}, time.Second), fault.Timeout, "stale")
+	f(fault.Wrap(context.DeadlineExceeded, fault.Unavailable, "no_replica", "no replica can be read now"), fault.Unavailable, "no_replica")
 }
 
 func TestWaitingForATurnEndsWithTheDeadline(t *testing.T) {
