@@ -28,12 +28,14 @@ type inside struct {
 }
 
 // runInside starts a node in this process. Close it.
-func runInside(ctx context.Context, environment map[string]string) (*inside, error) {
+func runInside(ctx context.Context, log *tail, environment map[string]string) (*inside, error) {
 	config, err := bootstrap.LoadConfig(environment, func(string) string { return "" })
 	if err != nil {
 		return nil, err
 	}
-	n, err := bootstrap.NewNode(ctx, config, zerolog.New(os.Stderr).Level(zerolog.ErrorLevel))
+	n, err := bootstrap.NewNode(ctx, config, zerolog.New(zerolog.MultiLevelWriter(
+		log, &zerolog.FilteredLevelWriter{Writer: zerolog.LevelWriterAdapter{Writer: os.Stderr}, Level: zerolog.ErrorLevel},
+	)).Level(zerolog.WarnLevel))
 	if err != nil {
 		return nil, err
 	}
@@ -54,18 +56,20 @@ func (i *inside) url() string { return "http://" + i.Addr().String() }
 
 // startInside starts one node in this process.
 func startInside(ctx context.Context, _ options, folder string) (*system, error) {
-	n, err := runInside(ctx, map[string]string{"DATA_DIR": folder, "PORT": "0", "SHARDS": strconv.Itoa(clusterShards), "LOG_LEVEL": "warn"})
+	log := &tail{}
+	n, err := runInside(ctx, log, map[string]string{"DATA_DIR": folder, "PORT": "0", "SHARDS": strconv.Itoa(clusterShards), "LOG_LEVEL": "warn"})
 	if err != nil {
 		return nil, err
 	}
-	s := &system{name: "one node", urls: []string{n.url()}, pids: []int{os.Getpid()}, folder: folder, logs: []string{filepath.Join(folder, "raftlog")}, stop: n.close}
-	s.settle = func(ctx context.Context) error { return flush(ctx, s.urls[0]) }
+	s := &system{name: "one node", urls: []string{n.url()}, pids: []int{os.Getpid()}, folder: folder, logs: []string{filepath.Join(folder, "raftlog")}, told: log.told, stop: n.close}
+	s.settle = func(ctx context.Context) error { return s.flush(ctx) }
 	return s, s.awaitHealth(ctx)
 }
 
 // startThreeInside starts a control node and two workers in this process.
 func startThreeInside(ctx context.Context, _ options, folder string) (_ *system, err error) {
-	s := &system{name: "three nodes", pids: []int{os.Getpid()}, folder: folder}
+	log := &tail{}
+	s := &system{name: "three nodes", pids: []int{os.Getpid()}, folder: folder, told: log.told}
 	var nodes []*inside
 	// All at once: each hands its groups over to others that still run, or gives up soon.
 	s.stop = func() error {
@@ -99,7 +103,7 @@ func startThreeInside(ctx context.Context, _ options, folder string) (_ *system,
 		if name == "c1" {
 			environment["NODE_ROLE"], environment["WORKER_HOSTS"] = "control", strings.Join(hosts, ",")
 		}
-		n, err := runInside(ctx, environment)
+		n, err := runInside(ctx, log, environment)
 		if err != nil {
 			return nil, err
 		}
@@ -107,7 +111,7 @@ func startThreeInside(ctx context.Context, _ options, folder string) (_ *system,
 		s.urls = append(s.urls, n.url())
 		s.logs = append(s.logs, filepath.Join(folder, name, "raftlog"))
 	}
-	s.settle = func(ctx context.Context) error { return flush(ctx, s.urls[0]) }
+	s.settle = func(ctx context.Context) error { return s.flush(ctx) }
 	if err := s.awaitHealth(ctx); err != nil {
 		return nil, err
 	}

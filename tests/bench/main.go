@@ -58,8 +58,11 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "run only this part: single, json, record, cluster, engine, restart or series")
 	flag.StringVar(&o.cpu, "cpuprofile", "", "profiles of the parts record, engine and series, whose nodes then run in this process: a file for each load and question, and the heap of a million series, whose names begin so")
 	flag.Parse()
-	// A reader of the output that goes away must not leave servers behind either.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGPIPE)
+	// A reader of the output that goes away must not leave servers behind: writing fails then, and ends the run
+	// in order. Taken as a signal, it would end runs whose nodes are in this process, too: a connection that
+	// its other end closed raises the same one.
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := o.check()
 	if err == nil {
 		err = run(ctx, o, os.Stdout)

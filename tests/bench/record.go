@@ -20,7 +20,7 @@ import (
 // and DuckDB files on disk, and then asks over HTTP whether all of it is there.
 func measureRecord(ctx context.Context, o options, folder string, out io.Writer) (err error) {
 	_, _ = fmt.Fprintln(out, "decoded batches into Record\tsamples\tsamples/s\tCPU s/million\tpeak RSS MiB\tp50\t")
-	n, err := runInside(ctx, map[string]string{"DATA_DIR": folder, "PORT": "0", "LOG_LEVEL": "warn"})
+	n, err := runInside(ctx, &tail{}, map[string]string{"DATA_DIR": folder, "PORT": "0", "LOG_LEVEL": "warn"})
 	if err != nil {
 		return err
 	}

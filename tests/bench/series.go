@@ -110,11 +110,11 @@ func measureRestart(ctx context.Context, o options, folder string, out io.Writer
 		if err != nil {
 			return err
 		}
-		s := &system{name: "one node", urls: []string{server.URL}, pids: []int{server.PID()}}
+		s := &system{name: "one node", urls: []string{server.URL}, pids: []int{server.PID()}, told: toldBy(server)}
 		when := "at the last acknowledgement"
 		if settled {
 			when = "when settled"
-			err = errors.Join(flush(ctx, server.URL), s.awaitIdle(ctx))
+			err = errors.Join(s.flush(ctx), s.awaitIdle(ctx))
 		} else {
 			err = load.send(ctx, s)
 		}

@@ -38,7 +38,9 @@ type system struct {
 	version string
 	// settle has everything flushed and merged that was written.
 	settle func(context.Context) error
-	stop   func() error
+	// told returns what its nodes logged last; nil: nobody knows.
+	told func() string
+	stop func() error
 }
 
 // cpu returns the processor time that all of its processes have used.
@@ -99,8 +101,8 @@ func startNode(ctx context.Context, o options, folder string) (*system, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &system{name: "one node", urls: []string{p.URL}, pids: []int{p.PID()}, folder: folder, logs: []string{filepath.Join(folder, "raftlog")}}
-	s.settle = func(ctx context.Context) error { return errors.Join(flush(ctx, p.URL), s.awaitIdle(ctx)) }
+	s := &system{name: "one node", urls: []string{p.URL}, pids: []int{p.PID()}, folder: folder, logs: []string{filepath.Join(folder, "raftlog")}, told: toldBy(p)}
+	s.settle = func(ctx context.Context) error { return errors.Join(s.flush(ctx), s.awaitIdle(ctx)) }
 	s.stop = func() error {
 		code, err := p.Stop()
 		if err == nil && code != 0 {
@@ -111,30 +113,19 @@ func startNode(ctx context.Context, o options, folder string) (*system, error) {
 	return s, nil
 }
 
-// flush has everything flushed and merged, on every node.
-func flush(ctx context.Context, url string) error {
-	client := node.NewClient(url, 1).WithTimeout(settleDurationMax)
-	defer client.Close()
-	a, err := client.Do(ctx, http.MethodPost, "/cluster/flush?timeout="+settleDurationMax.String(), "")
-	if err == nil && a.Status != http.StatusOK {
-		err = fmt.Errorf("flush answered %d: %s", a.Status, a.Body)
-	}
-	return err
-}
-
 // startThree starts a control node and two workers, each with a copy of everything.
 func startThree(ctx context.Context, o options, folder string) (*system, error) {
 	f, err := startFleet(ctx, o, folder, clusterShards)
 	if err != nil {
 		return nil, err
 	}
-	s := &system{name: "three nodes", folder: folder}
+	s := &system{name: "three nodes", folder: folder, told: toldByFleet(f)}
 	for _, n := range f.Nodes {
 		s.urls = append(s.urls, "http://"+n.Address)
 		s.pids = append(s.pids, n.Process.PID())
 		s.logs = append(s.logs, filepath.Join(n.Dir, "raftlog"))
 	}
-	s.settle = func(ctx context.Context) error { return errors.Join(flush(ctx, s.urls[0]), s.awaitIdle(ctx)) }
+	s.settle = func(ctx context.Context) error { return errors.Join(s.flush(ctx), s.awaitIdle(ctx)) }
 	s.stop = f.Close
 	return s, nil
 }
