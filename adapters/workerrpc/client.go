@@ -116,12 +116,15 @@ func call[Request, Response any](
 	return nil, true, c.unreachable(err)
 }
 
+// codeUnreachable is the code of a call that was not answered.
+const codeUnreachable = "node_unreachable"
+
 // unreachable is the fault of a call that the other node did not answer.
 func (c *Client) unreachable(err error) *fault.Error {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return faultOf(err)
 	}
-	return fault.Wrap(err, fault.Unavailable, "node_unreachable", "node "+c.node.String()+" does not answer; try again")
+	return fault.Wrap(err, fault.Unavailable, codeUnreachable, "node "+c.node.String()+" does not answer; try again")
 }
 
 // Propose implements outbound.Proposer at the node: it must lead the shard. ErrNotProposed only when
@@ -275,9 +278,15 @@ func (c *Client) Reports(ctx context.Context) ([]outbound.HeardReport, error) {
 	return reports, nil
 }
 
-// Flush implements inbound.NodeFlusher at the node. It takes as long as ctx and the node allow.
+// Flush implements inbound.NodeFlusher at the node. It takes as long as ctx and the node allow. A call whose
+// connection breaks meanwhile is made once more: it may take minutes, long enough for that to happen to a node that
+// is well, and what was flushed by then is not flushed again.
 func (c *Client) Flush(ctx context.Context) error {
-	if _, _, err := call(ctx, c, c.rpc.Flush, &workerpb.FlushRequest{}); err != nil {
+	_, sent, err := call(ctx, c, c.rpc.Flush, &workerpb.FlushRequest{})
+	if err != nil && sent && fault.From(err).Code() == codeUnreachable {
+		_, _, err = call(ctx, c, c.rpc.Flush, &workerpb.FlushRequest{})
+	}
+	if err != nil {
 		return fmt.Errorf("flush node %s: %w", c.node, err)
 	}
 	return nil

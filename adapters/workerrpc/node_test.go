@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/mock/gomock"
 
+	"github.com/raftmetrics/raftmetrics/adapters/workerrpc"
+	"github.com/raftmetrics/raftmetrics/adapters/workerrpc/link"
 	"github.com/raftmetrics/raftmetrics/domain/cluster"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
@@ -115,6 +118,39 @@ func TestFlushAndDigest(t *testing.T) {
 	r.stop()
 	if err := p.FlushAt(t.Context(), r.id); fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("err=%v, want unavailable", err)
+	}
+}
+
+// TestFlushOutlivesItsConnection breaks connections under flushes: one more call is made, and no more.
+func TestFlushOutlivesItsConnection(t *testing.T) {
+	for _, c := range []struct {
+		breaks, calls int
+		kind          fault.Kind // of the error, Internal for none
+	}{{1, 2, fault.Internal}, {5, 2, fault.Unavailable}} {
+		r := newRemote(t)
+		p := r.peers(t)
+		conns := make(chan net.Conn, c.calls)
+		client := workerrpc.NewClient(r.id, func(ctx context.Context, purpose link.Purpose) (net.Conn, error) {
+			conn, err := p.Dial(ctx, r.id, purpose)
+			if err == nil {
+				conns <- conn
+			}
+			return conn, err
+		})
+		calls := 0
+		r.flusher.EXPECT().Flush(gomock.Any()).Times(c.calls).DoAndReturn(func(ctx context.Context) error {
+			conn := <-conns
+			if calls++; calls <= c.breaks {
+				_ = conn.Close()
+				<-ctx.Done()
+			}
+			return nil
+		})
+		if err := client.Flush(t.Context()); (err != nil) != (c.kind != fault.Internal) || err != nil && fault.KindOf(err) != c.kind {
+			t.Errorf("%d connections broke: %v, want kind %d", c.breaks, err, c.kind)
+		}
+		client.Close()
+		r.stop()
 	}
 }
 

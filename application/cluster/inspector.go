@@ -70,16 +70,17 @@ func (i *Inspector) Flush(ctx context.Context) error {
 			errs[at] = i.Peers.FlushAt(ctx, id)
 		}
 	})
-	var failed []string
+	var failed, reasons []string
 	for at, err := range errs {
 		if err != nil {
-			failed = append(failed, nodes[at].ID().String())
+			name := nodes[at].ID().String()
+			failed, reasons = append(failed, name), append(reasons, name+" ("+failureOf(err)+")")
 		}
 	}
 	if failed == nil {
 		return nil
 	}
-	return fault.Newf(fault.Unavailable, "not_flushed", "nodes that did not flush: %s; what they hold stays in their logs; try again", strings.Join(failed, ", ")).
+	return fault.Newf(fault.Unavailable, "not_flushed", "nodes that did not flush: %s; what they hold stays in their logs; try again", strings.Join(reasons, ", ")).
 		WithDetail("nodes", failed).WithCause(errors.Join(errs...))
 }
 
@@ -231,7 +232,7 @@ func (i *Inspector) digest(ctx context.Context, node cluster.NodeID, id shard.ID
 	return digest, err
 }
 
-// failureOf says for people why a replica gave no digest; what is wrong inside a node is in its log.
+// failureOf says for people why a replica gave no digest or a node did not flush; what is wrong inside a node is in its log.
 func failureOf(err error) string {
 	if f := fault.From(err); f.Kind() != fault.Internal {
 		return f.Message()

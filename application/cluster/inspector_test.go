@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -229,6 +230,21 @@ func TestFlushNamesTheNodesThatFailed(t *testing.T) {
 	wantCode(t, err, "not_flushed")
 	if names, ok := fault.From(err).Details()[0].Value.([]string); !ok || !slices.Equal(names, []string{"b"}) || !errors.Is(err, down) {
 		t.Errorf("err=%v, %v", err, fault.From(err).Details())
+	}
+	a.flush = func(node string) error {
+		if node == "b" {
+			return fmt.Errorf("flush node b: %w", down)
+		}
+		return errors.New("disk on fire at /somewhere")
+	}
+	message := fault.From(i.Flush(t.Context())).Message()
+	for _, want := range []string{"b (down)", "c (the node failed to answer)"} {
+		if !strings.Contains(message, want) {
+			t.Errorf("message %q, want %q in it", message, want)
+		}
+	}
+	if strings.Contains(message, "fire") {
+		t.Errorf("message %q tells what is wrong inside a node", message)
 	}
 	a.state = nil
 	wantCode(t, i.Flush(t.Context()), "not_adopted")

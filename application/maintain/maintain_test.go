@@ -362,6 +362,42 @@ func TestFlushOnRequestTellsWhatFailed(t *testing.T) {
 	})
 }
 
+// TestFlushOnRequestOutlastsFailures: what passes by itself is nobody's failure, what stays is told with its
+// reason after the third time in a row, long before the time is up; the next who asks is told at once.
+func TestFlushOnRequestOutlastsFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		full := fault.New(fault.DiskFull, "disk_full", "the disk is full")
+		failures, flushes := 2, 0
+		r.flusher.EXPECT().Flush(gomock.Any(), shard.ID(0)).AnyTimes().DoAndReturn(
+			func(ctx context.Context, id shard.ID) (uint64, error) {
+				if flushes++; flushes <= failures {
+					return 0, full
+				}
+				return r.flush(0)(ctx, id)
+			})
+		f := func(fails int, want error, took time.Duration, tried int) {
+			t.Helper()
+			failures, flushes = fails, 0
+			began := r.Monotonic()
+			if err := r.Flush(t.Context()); !errors.Is(err, want) || r.Monotonic()-began != took || flushes != tried {
+				t.Fatalf("Flush=%v after %v and %d flushes, want %v after %v and %d", err, r.Monotonic()-began, flushes, want, took, tried)
+			}
+		}
+		r.apply(0, false)
+		f(2, nil, 3*time.Second, 3)
+		r.wantDurable(0, 1)
+		r.apply(0, false)
+		f(100, full, 3*time.Second, 3)
+		f(100, full, 0, 1)
+		f(0, nil, 0, 1)
+		r.wantDurable(0, 2)
+		if err := r.stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestFlushOnRequestEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)

@@ -88,8 +88,8 @@ func (m *Maintainer) Run(ctx context.Context) error {
 	}
 }
 
-// Flush implements inbound.NodeFlusher. A shard whose flush or merge fails is an error, though it will be
-// tried again. It is answered while Run works: Unavailable (stopping) when that ends before all is on disk.
+// Flush implements inbound.NodeFlusher. A shard whose merge fails, or whose flush has failed failuresTold times
+// in a row, is an error, though it will be tried again. It is answered while Run works: Unavailable (stopping) when that ends before all is on disk.
 func (m *Maintainer) Flush(ctx context.Context) error {
 	asked := request{done: make(chan error, 1)}
 	select {
@@ -127,13 +127,17 @@ func (r *run) flushAll(asked request) {
 	r.answer()
 }
 
+// failuresTold is how many flushes of a shard fail in a row before those who wait are told. What passes by itself
+// is over by then; what does not would keep them until their time is up, and with less to say.
+const failuresTold = 3
+
 // waitingMax bounds the requests that wait for flushes.
 const waitingMax = 64
 
 // errBroken means that the shard's storage is corrupt, which was reported when it was found.
 var errBroken = errors.New("its storage is damaged")
 
-// settle tells the requests that a flush has ended which covers what they wait for.
+// settle tells the requests that a flush has ended which covers what they wait for, or that none will soon.
 func (r *run) settle(done result) {
 	for i := range r.waiting {
 		w := &r.waiting[i]
@@ -227,15 +231,18 @@ func (r *run) finished(done result) {
 	p.flushing = false
 	again := p.again
 	p.again = false
-	if !again || done.err != nil {
-		r.settle(done)
-	}
 	if done.err != nil {
 		r.options.Failed(done.id, done.err)
 		p.broken = fault.KindOf(done.err) == fault.Corrupt
 		p.retryAfter = r.options.Clock.Monotonic() + min(backoffMost, backoffFirst<<min(p.failures, 10))
 		p.failures++
+		if p.broken || p.failures >= failuresTold {
+			r.settle(done)
+		}
 		return
+	}
+	if !again {
+		r.settle(done)
 	}
 	p.failures, p.retryAfter = 0, 0
 	p.durable = max(p.durable, done.durable)
