@@ -45,8 +45,9 @@ func drawQuery(t *rapid.T) aggregate.Query {
 	}
 	if spec.Detail&aggregate.DetailNarrow != 0 {
 		spans := []aggregate.Span{
-			aggregate.SpanOf(-1e300, -1), aggregate.SpanOf(0, 10).Binned(100, aggregate.Linear),
-			aggregate.SpanOf(11, 1e300).Binned(1000, aggregate.Ordinal),
+			{Low: -1e300, High: -1},
+			aggregate.Span{Low: 0, High: 10}.Binned(100, aggregate.Linear),
+			aggregate.Span{Low: 11, High: 1e300}.Binned(1000, aggregate.Ordinal),
 		}
 		tags := make([]string, len(spec.GroupBy))
 		spec.Narrowing, err = aggregate.NewNarrowing([]aggregate.PlannedCell{

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"os"
 	"testing"
 	"testing/synctest"
@@ -22,21 +21,13 @@ import (
 // is stopped.
 func TestAStoppedPeerLeavesProposalsInDoubt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var far net.Conn
-		c := workerrpc.NewClient(newNode(t, "remote", 1).ID(), func(context.Context, link.Purpose) (net.Conn, error) {
-			var near net.Conn
-			near, far = net.Pipe()
-			go func() { _, _ = io.Copy(io.Discard, far) }()
-			return near, nil
-		})
+		c, end := newStoppedPeer(t)
 		begin := time.Now()
 		_, err := c.Propose(t.Context(), 1, []byte("x"))
 		if took := time.Since(begin); !errors.Is(err, outbound.ErrAmbiguous) || took > workerrpc.PeerSilenceMax {
 			t.Errorf("after %v: %v, want in doubt within %v", took, err, workerrpc.PeerSilenceMax)
 		}
-		c.Close()
-		_ = far.Close()
-		synctest.Wait()
+		end()
 	})
 }
 

@@ -2,10 +2,12 @@ package workerrpc_test
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -121,6 +123,24 @@ func (r *remote) start(tb testing.TB) {
 		work.Wait()
 	})
 	tb.Cleanup(r.stop)
+}
+
+// newStoppedPeer returns a client of a node whose kernel takes the bytes and whose process is stopped. Call end
+// within the test's bubble.
+func newStoppedPeer(t *testing.T) (c *workerrpc.Client, end func()) {
+	t.Helper()
+	var far net.Conn
+	c = workerrpc.NewClient(newNode(t, "remote", 1).ID(), func(context.Context, link.Purpose) (net.Conn, error) {
+		var near net.Conn
+		near, far = net.Pipe()
+		go func() { _, _ = io.Copy(io.Discard, far) }()
+		return near, nil
+	})
+	return c, func() {
+		c.Close()
+		_ = far.Close()
+		synctest.Wait()
+	}
 }
 
 // peers returns the peers of a node called local, which reach r.

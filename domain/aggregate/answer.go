@@ -60,16 +60,6 @@ type Answer struct {
 	RelativeError float64
 }
 
-// Finish computes the answer from the merged table: the values of functions in their order, windows
-// filled as fill says (an open end of the range reaches to the group-independent first or last sample's window).
-// It returns ErrOverflow for a sum or avg out of range and ErrTooManyWindows or ErrTooManyCells where filling
-// would exceed the limits. It is the end of a search (see NewSearch) that took one round: exact quantiles,
-// which take more, are ErrNoDetail here.
-func Finish(q Query, t Table, functions []Function, fill Fill) (Answer, error) {
-	f := newFinisher(Question{Query: q, Functions: functions, Fill: fill})
-	return f.finish(t, t)
-}
-
 // evaluate computes fn of a cell of q from its partial.
 func evaluate(q *Query, fn Function, p Partial) (Value, error) {
 	v := Value{Function: fn, Null: p.count == 0}

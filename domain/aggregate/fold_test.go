@@ -159,7 +159,7 @@ func BenchmarkFold(b *testing.B) {
 		}
 		return n
 	}
-	whole := aggregate.SpanOf(0, 99.99)
+	whole := aggregate.Span{Low: 0, High: 99.99}
 	for _, c := range []struct {
 		name string
 		spec aggregate.QuerySpec
@@ -173,7 +173,7 @@ func BenchmarkFold(b *testing.B) {
 		{"sketch", aggregate.QuerySpec{Detail: aggregate.DetailSketch}},
 		{"linear bins", aggregate.QuerySpec{Detail: aggregate.DetailNarrow, Narrowing: plan(whole.Binned(1024, aggregate.Linear))}},
 		{"ordinal bins", aggregate.QuerySpec{Detail: aggregate.DetailNarrow, Narrowing: plan(whole.Binned(1024, aggregate.Ordinal))}},
-		{"two spans", aggregate.QuerySpec{Detail: aggregate.DetailNarrow, Narrowing: plan(aggregate.SpanOf(95, 95.1), aggregate.SpanOf(98.9, 99))}},
+		{"two spans", aggregate.QuerySpec{Detail: aggregate.DetailNarrow, Narrowing: plan(aggregate.Span{Low: 95, High: 95.1}, aggregate.Span{Low: 98.9, High: 99})}},
 	} {
 		q := mustQuery(b, c.spec)
 		for _, all := range []string{"one by one", "all"} {

@@ -32,11 +32,11 @@ func TestBucketsEqualSamples(t *testing.T) {
 			edges := rapid.SliceOfNDistinct(value, 4, 4, rapid.ID).Draw(t, "edges")
 			slices.Sort(edges)
 			scale := Scale(rapid.IntRange(0, int(Ordinal)).Draw(t, "scale"))
-			first := SpanOf(edges[0], edges[1])
+			first := Span{Low: edges[0], High: edges[1]}
 			if scale != Values {
 				first = first.Binned(3, scale)
 			}
-			plan, err := NewNarrowing([]PlannedCell{{Tags: []string{}, Start: spec.Window.Start(0), Spans: []Span{first, SpanOf(edges[2], edges[3])}}})
+			plan, err := NewNarrowing([]PlannedCell{{Tags: []string{}, Start: spec.Window.Start(0), Spans: []Span{first, {Low: edges[2], High: edges[3]}}}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -63,9 +63,6 @@ type Span struct { //nolint:recvcheck // built by value, looked at in place by l
 	Shift     uint8   // with Ordinal
 }
 
-// SpanOf returns the span from low to high that keeps values.
-func SpanOf(low, high float64) Span { return Span{Low: low, High: high} }
-
 // Binned returns s cut into at most bins bins: linear ones, where its width allows, or ordinal ones.
 func (s Span) Binned(bins int, scale Scale) Span {
 	width := s.High - s.Low

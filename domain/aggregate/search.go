@@ -168,7 +168,8 @@ func (s *Search) narrow() (err error) {
 
 var errSearch = fault.New(fault.Internal, "search_order", "a search was led in a wrong order; this is a defect, please report it")
 
-// Answer returns the answer once Next says that nothing more is needed, with the errors of Finish.
+// Answer returns the answer once Next says that nothing more is needed. It returns ErrOverflow for a sum or avg out
+// of range and ErrTooManyWindows or ErrTooManyCells where filling would exceed the limits.
 func (s *Search) Answer() (Answer, error) {
 	if s.stage != stageSettled {
 		return Answer{}, errSearch

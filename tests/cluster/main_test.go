@@ -12,17 +12,13 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/raftmetrics/raftmetrics/tests/cluster/fleet"
-	"github.com/raftmetrics/raftmetrics/tests/node"
+	"github.com/raftmetrics/raftmetrics/tests/node/nodetest"
 )
 
 var (
-	binaryFlag  = flag.String("binary", "", "the server to test; built anew when empty")
 	longFlag    = flag.Bool("long", false, "run each test at its full length")
 	storageFlag = flag.String("storage", "duckdb", "STORAGE of the nodes where a test does not need files")
-	binary      string
 )
 
 const (
@@ -58,36 +54,14 @@ func TestMain(m *testing.M) {
 			*limit *= busySlack
 		}
 	}
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	binary = *binaryFlag
-	if binary == "" {
-		folder, err := os.MkdirTemp("", "raftmetrics-cluster-")
-		if err != nil {
-			_, _ = fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer func() { _ = os.RemoveAll(folder) }() // a leftover in the temporary directory harms nothing
-		if binary, err = node.Build(context.Background(), folder); err != nil {
-			_, _ = fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-	}
-	code := m.Run()
-	if err := goleak.Find(); code == 0 && err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	os.Exit(nodetest.Run(m))
 }
 
 // prepare returns a fleet of which nothing runs, with small bounds on memory.
 func prepare(t *testing.T, workers int, environment ...string) *fleet.Fleet {
 	t.Helper()
 	f, err := fleet.New(t.Context(), fleet.Options{
-		Binary: binary, Folder: t.TempDir(), Workers: workers,
+		Binary: nodetest.Binary(), Folder: t.TempDir(), Workers: workers,
 		Environment: append([]string{"STORAGE=" + *storageFlag, "DUCKDB_MEMORY_LIMIT=256MiB", "DUCKDB_THREADS=1"}, environment...),
 	})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/raftmetrics/raftmetrics/tests/node"
+	"github.com/raftmetrics/raftmetrics/tests/node/nodetest"
 )
 
 var (
@@ -237,7 +238,7 @@ func TestKillWhileStarting(t *testing.T) {
 		if round%8 == 0 { // founding anew
 			folder = t.TempDir()
 		}
-		p, err := node.Spawn(t.Context(), binary, []string{"DATA_DIR=" + folder, "PORT=0"})
+		p, err := node.Spawn(t.Context(), nodetest.Binary(), []string{"DATA_DIR=" + folder, "PORT=0"})
 		if err != nil {
 			t.Fatal(err)
 		}

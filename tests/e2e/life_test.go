@@ -12,12 +12,13 @@ import (
 	"time"
 
 	"github.com/raftmetrics/raftmetrics/tests/node"
+	"github.com/raftmetrics/raftmetrics/tests/node/nodetest"
 )
 
-// runToEnd runs the binary with only this environment until it ends by itself.
+// runToEnd runs the server with only this environment until it ends by itself.
 func runToEnd(t *testing.T, environment []string, args ...string) (code int, output string) {
 	t.Helper()
-	p, err := node.Spawn(t.Context(), binary, environment, args...)
+	p, err := node.Spawn(t.Context(), nodetest.Binary(), environment, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +222,7 @@ func TestLostShardFiles(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(folder, "shards")); err != nil {
 		t.Fatal(err)
 	}
-	p, err := node.Spawn(t.Context(), binary, []string{"DATA_DIR=" + folder, "PORT=0", "SHARDS=1"})
+	p, err := node.Spawn(t.Context(), nodetest.Binary(), []string{"DATA_DIR=" + folder, "PORT=0", "SHARDS=1"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,54 +1,25 @@
-// Package e2e drives the real binary over real HTTP: the documented API, real data, crashes, refusals.
+// Package e2e drives the real nodetest.Binary() over real HTTP: the documented API, real data, crashes, refusals.
 package e2e
 
 import (
 	"context"
 	"flag"
-	"fmt"
 	"os"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/raftmetrics/raftmetrics/tests/node"
-)
-
-var (
-	binaryFlag = flag.String("binary", "", "the server to test; built anew when empty")
-	binary     string
+	"github.com/raftmetrics/raftmetrics/tests/node/nodetest"
 )
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	binary = *binaryFlag
-	if binary == "" {
-		folder, err := os.MkdirTemp("", "raftmetrics-e2e-")
-		if err != nil {
-			_, _ = fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer func() { _ = os.RemoveAll(folder) }() // a leftover in the temporary directory harms nothing
-		if binary, err = node.Build(context.Background(), folder); err != nil {
-			_, _ = fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-	}
-	code := m.Run()
-	if err := goleak.Find(); code == 0 && err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	os.Exit(nodetest.Run(m))
 }
 
 // start runs a server on dataDir that is killed at the test's end at the latest.
 func start(t *testing.T, dataDir string, environment ...string) *node.Process {
 	t.Helper()
-	p, err := node.Start(context.Background(), binary, dataDir, environment...)
+	p, err := node.Start(context.Background(), nodetest.Binary(), dataDir, environment...)
 	if err != nil {
 		t.Fatal(err)
 	}

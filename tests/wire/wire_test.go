@@ -29,6 +29,7 @@ import (
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
 	"github.com/raftmetrics/raftmetrics/ports/outbound"
+	"github.com/raftmetrics/raftmetrics/tests/dirsink"
 	"github.com/raftmetrics/raftmetrics/tests/mocks/outboundmock"
 )
 
@@ -197,7 +198,7 @@ func TestNodesTalk(t *testing.T) {
 		}
 	}
 	path := filepath.Join(t.TempDir(), "snapshot")
-	sink, err := transport.NewDirSink(path)
+	sink, err := dirsink.New(path)
 	if err != nil {
 		t.Fatal(err)
 	}

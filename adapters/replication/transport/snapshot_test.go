@@ -22,6 +22,7 @@ import (
 	"github.com/raftmetrics/raftmetrics/domain/cluster"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
+	"github.com/raftmetrics/raftmetrics/tests/dirsink"
 )
 
 // shelf offers one snapshot under the manifest "m".
@@ -77,9 +78,9 @@ func fetcherOf(tb testing.TB, source transport.SnapshotSource, bytesPerSecond in
 	})
 }
 
-func newDirSink(tb testing.TB, path string) *transport.DirSink {
+func newDirSink(tb testing.TB, path string) *dirsink.Sink {
 	tb.Helper()
-	sink, err := transport.NewDirSink(path)
+	sink, err := dirsink.New(path)
 	if err != nil {
 		tb.Fatal(err)
 	}

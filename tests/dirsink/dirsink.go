@@ -1,4 +1,5 @@
-package transport
+// Package dirsink keeps snapshots that tests fetch in directories.
+package dirsink
 
 import (
 	"errors"
@@ -6,13 +7,15 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/raftmetrics/raftmetrics/adapters/replication/transport"
 )
 
-var _ SnapshotSink = (*DirSink)(nil)
+var _ transport.SnapshotSink = (*Sink)(nil)
 
-// DirSink keeps a snapshot's files in a directory that appears, complete and durable, with Commit.
+// Sink keeps a snapshot's files in a directory that appears, complete and durable, with Commit.
 // Nothing may be at its path before.
-type DirSink struct {
+type Sink struct {
 	path    string
 	partial string
 	root    *os.Root
@@ -21,9 +24,9 @@ type DirSink struct {
 // partialSuffix marks a directory that is not complete; one that a crash left behind is replaced.
 const partialSuffix = ".partial"
 
-// NewDirSink returns a sink for the directory at path, whose parent must exist.
-func NewDirSink(path string) (*DirSink, error) {
-	s := &DirSink{path: path, partial: path + partialSuffix}
+// New returns a sink for the directory at path, whose parent must exist.
+func New(path string) (*Sink, error) {
+	s := &Sink{path: path, partial: path + partialSuffix}
 	if err := os.RemoveAll(s.partial); err != nil {
 		return nil, fmt.Errorf("remove partial snapshot: %w", err)
 	}
@@ -38,8 +41,8 @@ func NewDirSink(path string) (*DirSink, error) {
 	return s, nil
 }
 
-// Create implements SnapshotSink.
-func (s *DirSink) Create(file SnapshotFile) (io.WriteCloser, error) {
+// Create implements transport.SnapshotSink.
+func (s *Sink) Create(file transport.SnapshotFile) (io.WriteCloser, error) {
 	f, err := s.root.OpenFile(file.Name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("create file: %w", err)
@@ -52,8 +55,8 @@ type durableFile struct{ *os.File }
 
 func (f durableFile) Close() error { return errors.Join(f.Sync(), f.File.Close()) }
 
-// Commit implements SnapshotSink.
-func (s *DirSink) Commit() error {
+// Commit implements transport.SnapshotSink.
+func (s *Sink) Commit() error {
 	if err := errors.Join(s.root.Close(), syncDir(s.partial)); err != nil {
 		return fmt.Errorf("sync snapshot directory: %w", err)
 	}
@@ -66,8 +69,8 @@ func (s *DirSink) Commit() error {
 	return nil
 }
 
-// Abort implements SnapshotSink.
-func (s *DirSink) Abort() error {
+// Abort implements transport.SnapshotSink.
+func (s *Sink) Abort() error {
 	if err := errors.Join(s.root.Close(), os.RemoveAll(s.partial)); err != nil {
 		return fmt.Errorf("remove partial snapshot: %w", err)
 	}
