@@ -40,18 +40,36 @@ type Fold struct {
 // Fold returns a fold of series, which the query selects. It returns ErrTooManyGroups over the
 // limit, or what the fold before could not tell.
 func (b *Builder) Fold(series metric.Series) (*Fold, error) {
+	f, err := b.beginFold(series.Tags())
+	if err != nil {
+		return nil, err
+	}
+	f.series = series
+	return f, nil
+}
+
+// FoldTags is Fold for queries that do not name series (Query.NamesSeries), told by its tags alone, of which it
+// keeps nothing but texts: so storage need not make a series.
+func (b *Builder) FoldTags(tags metric.Tags) (*Fold, error) {
+	if b.query.NamesSeries() {
+		panic("aggregate: a fold that names series was begun without one")
+	}
+	return b.beginFold(tags)
+}
+
+func (b *Builder) beginFold(tags metric.Tags) (*Fold, error) {
 	if b.endFold(); b.err != nil {
 		return nil, b.err
 	}
 	group := b.alone
 	if group.g == nil || len(b.query.groupBy) > 0 {
 		var err error
-		if group, err = b.GroupOf(series.Tags()); err != nil {
+		if group, err = b.GroupOf(tags); err != nil {
 			return nil, err
 		}
 		b.alone = group
 	}
-	b.fold = Fold{group: group, series: series, where: b.query.where, detail: b.query.detail, active: true}
+	b.fold = Fold{group: group, where: b.query.where, detail: b.query.detail, active: true}
 	return &b.fold, nil
 }
 

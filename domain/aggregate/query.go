@@ -183,6 +183,9 @@ func (q Query) Whole(detail Detail) Query {
 // Ordered reports whether the samples of each series must be added in order, see Fold.
 func (q Query) Ordered() bool { return q.detail&ordered != 0 }
 
+// NamesSeries reports whether partials name series, so that Builder.Fold needs more of them than their tags.
+func (q Query) NamesSeries() bool { return q.detail&DetailEnds != 0 }
+
 // GroupTags returns the values of the GroupBy keys in tags, "" for a key that is not set.
 func (q Query) GroupTags(tags metric.Tags) []string {
 	values := make([]string, len(q.groupBy))

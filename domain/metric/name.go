@@ -26,6 +26,10 @@ func NewName(text string) (Name, error) {
 // String returns the name's text.
 func (n Name) String() string { return n.text }
 
+// Clone returns the same name in memory of its own, for those who keep it longer than the text that it is a
+// part of.
+func (n Name) Clone() Name { return Name{text: strings.Clone(n.text)} }
+
 // IsZero reports whether n was never built.
 func (n Name) IsZero() bool { return n.text == "" }
 

@@ -27,14 +27,21 @@ func NewSeries(name Name, tags Tags) (Series, error) {
 	if name.IsZero() {
 		return Series{}, fault.Field("metric_name", "is empty", "a metric name")
 	}
-	key := canonicalKey(name, tags)
-	if len(key) > SeriesKeyBytesMax {
-		return Series{}, fault.Field("tags", "make a series key of "+strconv.Itoa(len(key))+" bytes",
+	s := JoinSeries(name, tags)
+	if n := len(s.data.key); n > SeriesKeyBytesMax {
+		return Series{}, fault.Field("tags", "make a series key of "+strconv.Itoa(n)+" bytes",
 			"at most "+strconv.Itoa(SeriesKeyBytesMax)+" with the metric name")
 	}
+	return s, nil
+}
+
+// JoinSeries puts a series together again of name and tags that were one's: it checks nothing. It keeps both, so
+// tags must not change any more (see JoinTags).
+func JoinSeries(name Name, tags Tags) Series {
+	key := canonicalKey(name, tags)
 	return Series{data: &seriesData{
 		name: name, tags: tags, key: key, nameHash: hashText(name.text), keyHash: hashText(key),
-	}}, nil
+	}}
 }
 
 // Name returns the metric's name.
@@ -64,46 +71,6 @@ func (s Series) IsZero() bool { return s.data == nil }
 
 // Hash returns the hash of a name as NameHash does.
 func (n Name) Hash() uint64 { return hashText(n.text) }
-
-const (
-	nameEscapes  = `\{}=,"`
-	valueEscapes = `\"`
-)
-
-func canonicalKey(name Name, tags Tags) string {
-	var b strings.Builder
-	b.Grow(len(name.text) + 2 + 32*tags.Len())
-	writeEscaped(&b, name.text, nameEscapes)
-	if tags.Len() == 0 {
-		return b.String()
-	}
-	for i, t := range tags.sorted {
-		if i == 0 {
-			b.WriteByte('{')
-		} else {
-			b.WriteByte(',')
-		}
-		writeEscaped(&b, t.Key, nameEscapes)
-		b.WriteString(`="`)
-		writeEscaped(&b, t.Value, valueEscapes)
-		b.WriteByte('"')
-	}
-	b.WriteByte('}')
-	return b.String()
-}
-
-func writeEscaped(b *strings.Builder, text, escapes string) {
-	if !strings.ContainsAny(text, escapes) {
-		b.WriteString(text)
-		return
-	}
-	for i := range len(text) {
-		if strings.IndexByte(escapes, text[i]) >= 0 {
-			b.WriteByte('\\')
-		}
-		b.WriteByte(text[i])
-	}
-}
 
 // ParseSeriesKey rebuilds a series from its canonical key. It accepts exactly what Key returns. The
 // series shares key's memory, so that one of very many costs little more than its key.

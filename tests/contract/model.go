@@ -88,7 +88,7 @@ func digestOf(samples []sample) [32]byte {
 		own := bySeries[key]
 		slices.SortStableFunc(own, func(a, b memtable.Point) int { return cmp.Compare(a.At, b.At) })
 		points.Add(own)
-		digest.Series(key, points.Sum())
+		digest.Series([]byte(key), points.Sum())
 	}
 	return digest.Sum()
 }

@@ -2,9 +2,8 @@
 package catalogue
 
 import (
-	"iter"
+	"hash/maphash"
 	"math"
-	"strings"
 
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
@@ -16,23 +15,41 @@ type SeriesID uint32
 // MetricID numbers a shard's metrics densely from 0, in the order of their first series.
 type MetricID uint32
 
-// seriesBytes is what one series costs besides its key and tags: handle, slot of its key, place in its
-// metric, newest sample.
-const seriesBytes = 170
-
-// tagBytes is what one tag costs besides its text, which the key holds: in the series 32, in an index 4,
-// and there 20 for each distinct value.
-const tagBytes = 44
+// What things cost besides the texts that they hold, as BenchmarkManySeries measures it.
+const (
+	// seriesBytes: the two numbers 8, the newest sample 16, the slot of its key 11 to 21, its place in its metric 5.
+	seriesBytes = 46
+	// seriesTagBytes: the place of a series in the index of each of its tags.
+	seriesTagBytes = 4
+	// setBytes: of a set of tags the slot and how many there are.
+	setBytes = 20
+	// setTagBytes: a tag's number in a set.
+	setTagBytes = 4
+	// tagBytes: of a distinct tag two texts' headers, the slot, and its value in the index of a metric.
+	tagBytes = 56
+	// metricBytes: what a metric has besides its series.
+	metricBytes = 120
+)
 
 // Catalogue is the list of a shard's series. It only grows: a series without samples stays, and is the
 // same when it has some again. A series with samples is called live. It has no lock: its owner guards it. What
 // Series and OfMetric return stays valid and unchanged while the catalogue grows.
 type Catalogue struct {
 	seriesMax int
-	ids       keyTable
-	entries   []entry
-	newest    []newest
-	metrics   map[metric.Name]MetricID
+	content   content // all series, those since the last Define included
+	list      List    // content as of the last Define
+	seed      maphash.Seed
+	ids       numbers // of series, by key
+	metrics   numbers // by name
+	tags      numbers
+	sets      numbers           // places in content, by the numbers of tags
+	tagKeys   map[string]string // each to itself: tags share them
+	texts     texts
+	scratch   struct {
+		set  []uint32
+		text []byte
+	}
+	newest    chunks[newest]
 	byMetric  []metricEntry
 	bytes     int64
 	cutoffOf  func(metric.Name) int64 // nil: none
@@ -40,16 +57,10 @@ type Catalogue struct {
 }
 
 type metricEntry struct {
-	name   metric.Name
 	series []SeriesID
 	index  *Index
 	live   int   // how many of series have samples
 	cutoff int64 // samples before it do not count
-}
-
-type entry struct {
-	series metric.Series
-	metric MetricID
 }
 
 // newest is a series' newest sample; without one at is notKnown.
@@ -68,12 +79,12 @@ func New(seriesMax int) *Catalogue {
 		seriesMax = metric.SeriesPerShardMax
 	}
 	return &Catalogue{
-		seriesMax: seriesMax, ids: newKeyTable(), metrics: map[metric.Name]MetricID{},
-		cutoffMax: int64(metric.TimestampMin),
+		seriesMax: seriesMax, seed: maphash.MakeSeed(), tagKeys: map[string]string{}, cutoffMax: int64(metric.TimestampMin),
 	}
 }
 
-// Plan is what Define would do with some keys: prepared without changing the catalogue.
+// Plan is what Define would do with some keys: prepared without changing the catalogue. Until Define it is as
+// valid as the memory of the keys.
 type Plan struct {
 	ids     []SeriesID
 	unknown []int // indexes in ids of the series that are to be created
@@ -84,7 +95,7 @@ type Plan struct {
 var errNumber = fault.New(fault.Corrupt, "series_unknown", "the log names a series that this replica does not have")
 
 // Prepare numbers keys, each of which stands once, without changing the catalogue; numbers, unless nil,
-// are those of outbound.Columns. It keeps nothing of keys' memory. It returns an error of kind
+// are those of outbound.Columns. The catalogue keeps nothing of keys' memory, not even after Define. It returns an error of kind
 // Unprocessable with code series_limit when the new ones exceed the limit, Corrupt for a number that no
 // series has, and a fault.Invalid for a key that is not canonical. scratch, which may be nil, is a plan
 // that is no longer needed.
@@ -96,13 +107,13 @@ func (c *Catalogue) Prepare(keys []string, numbers []uint32, scratch *Plan) (*Pl
 	p.ids, p.unknown, p.created = p.ids[:0], p.unknown[:0], p.created[:0]
 	for i, key := range keys {
 		if numbers != nil && numbers[i] > 0 {
-			if int(numbers[i]) > len(c.entries) {
+			if int(numbers[i]) > c.Len() {
 				return nil, errNumber
 			}
 			p.ids = append(p.ids, SeriesID(numbers[i]-1))
 			continue
 		}
-		id, ok := c.ids.find(key, c.entries)
+		id, ok := c.find(key)
 		if !ok {
 			p.unknown = append(p.unknown, i)
 		}
@@ -111,18 +122,18 @@ func (c *Catalogue) Prepare(keys []string, numbers []uint32, scratch *Plan) (*Pl
 	if len(p.unknown) == 0 {
 		return p, nil
 	}
-	if len(c.entries)+len(p.unknown) > c.seriesMax {
+	if c.Len()+len(p.unknown) > c.seriesMax {
 		return nil, fault.Newf(fault.Unprocessable, "series_limit",
 			"the shard would hold more than %d series; use fewer distinct tag values", c.seriesMax).
 			WithDetail("limit", c.seriesMax)
 	}
 	for n, i := range p.unknown {
-		series, err := metric.ParseSeriesKey(strings.Clone(keys[i]))
+		series, err := metric.ParseSeriesKey(keys[i])
 		if err != nil {
 			return nil, err
 		}
 		p.created = append(p.created, series)
-		p.ids[i] = SeriesID(len(c.entries) + n)
+		p.ids[i] = SeriesID(c.Len() + n)
 	}
 	return p, nil
 }
@@ -132,7 +143,7 @@ func (c *Catalogue) Prepare(keys []string, numbers []uint32, scratch *Plan) (*Pl
 func (c *Catalogue) Number(keys []string, numbers []uint32) {
 	for i, key := range keys {
 		numbers[i] = 0
-		if id, ok := c.ids.find(key, c.entries); ok {
+		if id, ok := c.find(key); ok {
 			numbers[i] = uint32(id) + 1
 		}
 	}
@@ -143,37 +154,26 @@ func (p *Plan) IDs() []SeriesID { return p.ids }
 
 // Define adds the plan's new series. The catalogue must not have grown since Prepare.
 func (c *Catalogue) Define(p *Plan) {
+	if len(p.created) == 0 {
+		return
+	}
 	for _, series := range p.created {
 		c.add(series)
 	}
 	clear(p.created)
-}
-
-func (c *Catalogue) add(series metric.Series) {
-	id := SeriesID(len(c.entries))
-	m, ok := c.metrics[series.Name()]
-	if !ok {
-		m = MetricID(len(c.byMetric))
-		c.metrics[series.Name()] = m
-		c.byMetric = append(c.byMetric, metricEntry{name: series.Name(), index: &Index{}, cutoff: c.newCutoff(series.Name())})
-		c.cutoffMax = max(c.cutoffMax, c.byMetric[m].cutoff)
-	}
-	c.byMetric[m].series = append(c.byMetric[m].series, id)
-	c.ids.add(series.Key(), id)
-	c.entries = append(c.entries, entry{series: series, metric: m})
-	c.newest = append(c.newest, newest{at: notKnown})
-	c.bytes += int64(seriesBytes + len(series.Key()) + tagBytes*series.Tags().Len())
+	grown := c.content
+	c.list = List{content: &grown}
 }
 
 // Observe takes a sample of id, later in the log than all before it, as the newest unless an earlier
 // one has a later timestamp, or the sample lies before the cut-off.
 func (c *Catalogue) Observe(id SeriesID, at int64, value float64) {
-	n := &c.newest[id]
+	n := c.newest.at(uint32(id))
 	if at < n.at {
 		return
 	}
 	if !n.known() {
-		m := &c.byMetric[c.entries[id].metric]
+		m := &c.byMetric[c.metricOf(id)]
 		if at < m.cutoff {
 			return
 		}
@@ -184,9 +184,9 @@ func (c *Catalogue) Observe(id SeriesID, at int64, value float64) {
 
 // Forget makes id a series without samples.
 func (c *Catalogue) Forget(id SeriesID) {
-	if c.newest[id].known() {
-		c.byMetric[c.entries[id].metric].live--
-		c.newest[id] = newest{at: notKnown}
+	if n := c.newest.at(uint32(id)); n.known() {
+		c.byMetric[c.metricOf(id)].live--
+		*n = newest{at: notKnown}
 	}
 }
 
@@ -197,13 +197,13 @@ func (c *Catalogue) SetCutoffs(of func(metric.Name) int64) {
 	for i := range c.byMetric {
 		m := &c.byMetric[i]
 		before := m.cutoff
-		m.cutoff = of(m.name)
+		m.cutoff = of(c.content.name(MetricID(i)))
 		c.cutoffMax = max(c.cutoffMax, m.cutoff)
 		if m.cutoff == before {
 			continue
 		}
 		for _, id := range m.series {
-			if n := &c.newest[id]; n.known() && n.at < m.cutoff {
+			if n := c.newest.at(uint32(id)); n.known() && n.at < m.cutoff {
 				c.Forget(id)
 			}
 		}
@@ -230,7 +230,7 @@ func (c *Catalogue) Cutoffs() []int64 {
 }
 
 // CutoffOf returns the cut-off of a series' metric.
-func (c *Catalogue) CutoffOf(id SeriesID) int64 { return c.byMetric[c.entries[id].metric].cutoff }
+func (c *Catalogue) CutoffOf(id SeriesID) int64 { return c.byMetric[c.metricOf(id)].cutoff }
 
 // CutoffMax returns the latest cut-off of any metric.
 func (c *Catalogue) CutoffMax() int64 { return c.cutoffMax }
@@ -243,7 +243,7 @@ func (c *Catalogue) LiveMetrics() []metric.Name {
 	names := make([]metric.Name, 0, len(c.byMetric))
 	for i := range c.byMetric {
 		if c.byMetric[i].live > 0 {
-			names = append(names, c.byMetric[i].name)
+			names = append(names, c.content.name(MetricID(i)))
 		}
 	}
 	return names
@@ -255,12 +255,12 @@ func (c *Catalogue) Live(id MetricID) int { return c.byMetric[id].live }
 // Newest returns the newest sample of id (of several with one timestamp the last in the log) and
 // whether there is one.
 func (c *Catalogue) Newest(id SeriesID) (at int64, value float64, ok bool) {
-	n := &c.newest[id]
+	n := c.newest.at(uint32(id))
 	return n.at, n.value, n.known()
 }
 
 // Len returns the number of series.
-func (c *Catalogue) Len() int { return len(c.entries) }
+func (c *Catalogue) Len() int { return c.content.series.len }
 
 // Bytes estimates the memory in use.
 func (c *Catalogue) Bytes() int64 { return c.bytes }
@@ -268,36 +268,14 @@ func (c *Catalogue) Bytes() int64 { return c.bytes }
 // Metric returns a metric's number and its series in ascending order, those without samples included;
 // callers must not change them. ok tells that the metric has, or had, a series.
 func (c *Catalogue) Metric(name metric.Name) (id MetricID, series []SeriesID, ok bool) {
-	id, ok = c.metrics[name]
+	n, ok := c.metrics.find(maphash.String(c.seed, name.String()), func(n uint32) bool { return *c.content.names.at(n) == name })
 	if !ok {
 		return 0, nil, false
 	}
-	return id, c.byMetric[id].series, true
+	return MetricID(n), c.byMetric[n].series, true
 }
 
 // Series returns the list of all series so far.
-func (c *Catalogue) Series() List { return List{entries: c.entries} }
+func (c *Catalogue) Series() List { return c.list }
 
-// List is an immutable list of a shard's first series. It may be used concurrently with the
-// catalogue's growth. The zero List is empty.
-type List struct{ entries []entry }
-
-// Len returns the number of series: their ids are 0 to Len-1.
-func (l List) Len() int { return len(l.entries) }
-
-// At returns the series numbered id, below Len, and the number of its metric.
-func (l List) At(id SeriesID) (metric.Series, MetricID) {
-	e := &l.entries[id]
-	return e.series, e.metric
-}
-
-// From returns the series with ids from first on, ascending.
-func (l List) From(first SeriesID) iter.Seq2[SeriesID, metric.Series] {
-	return func(yield func(SeriesID, metric.Series) bool) {
-		for id := int(first); id < len(l.entries); id++ {
-			if !yield(SeriesID(id), l.entries[id].series) {
-				return
-			}
-		}
-	}
-}
+func (c *Catalogue) metricOf(id SeriesID) MetricID { return c.content.series.at(uint32(id)).metric }

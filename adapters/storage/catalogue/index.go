@@ -1,6 +1,7 @@
 package catalogue
 
 import (
+	"cmp"
 	"math/bits"
 	"slices"
 	"sync"
@@ -36,10 +37,11 @@ type built struct {
 }
 
 // keyIndex is the inverted list of one tag key: the series with values[i] have the places
-// places[starts[i]:starts[i+1]], ascending.
+// places[starts[i]:starts[i+1]], ascending. Values are told by the numbers of their tags.
 type keyIndex struct {
 	key    string
-	values []string
+	tags   chunks[metric.CheckedTag]
+	values []uint32 // ascending by text
 	starts []uint32
 	places []uint32
 }
@@ -53,8 +55,9 @@ func (x *Index) Select(list List, ids []SeriesID, matchers metric.Matchers) []Se
 		covered = min(b.covers, len(ids))
 		matched = b.selectFrom(list, ids[:covered], matchers)
 	}
+	var parts Parts
 	for _, id := range ids[covered:] {
-		if matchers.Match(list.entries[id].series.Tags()) {
+		if matchers.Match(list.Tags(id, &parts)) {
 			matched = append(matched, id)
 		}
 	}
@@ -79,52 +82,58 @@ func (x *Index) upToDate(list List, ids []SeriesID) *built {
 
 // keyBuilder numbers the values of one key in the order of their appearance.
 type keyBuilder struct {
-	numbers map[string]uint32
-	values  []string
-	counts  []uint32
-	of      []uint32 // by entry: number of the value
-	places  []uint32 // by entry, ascending
+	values []uint32 // their tags
+	counts []uint32
+	of     []uint32 // by entry: number of the value
+	places []uint32 // by entry, ascending
+}
+
+// known is what a builder knows of a tag: whose it is, and the number of its value there.
+type known struct {
+	builder *keyBuilder
+	value   uint32
 }
 
 func build(list List, ids []SeriesID) *built {
+	content := list.content
 	builders := map[string]*keyBuilder{}
+	byTag := map[uint32]known{} // so that the texts of a tag are looked at once
 	for place, id := range ids {
-		tags := list.entries[id].series.Tags()
-		for i := range tags.Len() {
-			tag := tags.At(i)
-			k := builders[tag.Key]
-			if k == nil {
-				k = &keyBuilder{numbers: map[string]uint32{}}
-				builders[tag.Key] = k
+		for _, tag := range content.set(content.series.at(uint32(id)).set) {
+			k, seen := byTag[tag]
+			if !seen {
+				key := content.tags.at(tag).Tag().Key
+				if k.builder = builders[key]; k.builder == nil {
+					k.builder = &keyBuilder{}
+					builders[key] = k.builder
+				}
+				k.value = uint32(len(k.builder.values))
+				k.builder.values, k.builder.counts = append(k.builder.values, tag), append(k.builder.counts, 0)
+				byTag[tag] = k
 			}
-			n, known := k.numbers[tag.Value]
-			if !known {
-				n = uint32(len(k.values))
-				k.numbers[tag.Value] = n
-				k.values, k.counts = append(k.values, tag.Value), append(k.counts, 0)
-			}
-			k.counts[n]++
-			k.of, k.places = append(k.of, n), append(k.places, uint32(place))
+			k.builder.counts[k.value]++
+			k.builder.of, k.builder.places = append(k.builder.of, k.value), append(k.builder.places, uint32(place))
 		}
 	}
 	b := &built{covers: len(ids)}
 	for key, k := range builders {
-		b.keys = append(b.keys, k.finish(key))
+		b.keys = append(b.keys, k.finish(key, content.tags))
 	}
-	slices.SortFunc(b.keys, func(a, b keyIndex) int { return compareText(a.key, b.key) })
+	slices.SortFunc(b.keys, func(a, b keyIndex) int { return cmp.Compare(a.key, b.key) })
 	return b
 }
 
 // finish sorts the values and lays the places out behind each other.
-func (k *keyBuilder) finish(key string) keyIndex {
+func (k *keyBuilder) finish(key string, tags chunks[metric.CheckedTag]) keyIndex {
 	order := make([]uint32, len(k.values))
 	for i := range order {
 		order[i] = uint32(i)
 	}
-	slices.SortFunc(order, func(a, b uint32) int { return compareText(k.values[a], k.values[b]) })
 	x := keyIndex{
-		key: key, values: make([]string, len(order)), starts: make([]uint32, len(order)+1), places: make([]uint32, len(k.places)),
+		key: key, tags: tags,
+		values: make([]uint32, len(order)), starts: make([]uint32, len(order)+1), places: make([]uint32, len(k.places)),
 	}
+	slices.SortFunc(order, func(a, b uint32) int { return cmp.Compare(x.text(k.values[a]), x.text(k.values[b])) })
 	next := make([]uint32, len(order)) // by number: where its next place goes
 	at := uint32(0)
 	for i, n := range order {
@@ -139,19 +148,12 @@ func (k *keyBuilder) finish(key string) keyIndex {
 	return x
 }
 
-func compareText(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
-}
+// text returns the value of a tag.
+func (x *keyIndex) text(tag uint32) string { return x.tags.at(tag).Tag().Value }
 
 // of returns the places of the series with a value.
 func (x *keyIndex) of(value string) []uint32 {
-	i, ok := slices.BinarySearch(x.values, value)
+	i, ok := slices.BinarySearchFunc(x.values, value, func(tag uint32, value string) int { return cmp.Compare(x.text(tag), value) })
 	if !ok {
 		return nil
 	}
@@ -165,7 +167,7 @@ func (x *keyIndex) at(i int) []uint32 { return x.places[x.starts[i]:x.starts[i+1
 var noKey = &keyIndex{}
 
 func (b *built) key(key string) *keyIndex {
-	i, ok := slices.BinarySearchFunc(b.keys, key, func(x keyIndex, key string) int { return compareText(x.key, key) })
+	i, ok := slices.BinarySearchFunc(b.keys, key, func(x keyIndex, key string) int { return cmp.Compare(x.key, key) })
 	if !ok {
 		return noKey
 	}
@@ -178,8 +180,9 @@ func (b *built) selectFrom(list List, ids []SeriesID, matchers metric.Matchers) 
 	few, found := b.fewest(conditions)
 	if found && len(few) <= len(ids)/fewShare {
 		matched := make([]SeriesID, 0, len(few))
+		var parts Parts
 		for _, place := range few {
-			if int(place) < len(ids) && matchers.Match(list.entries[ids[place]].series.Tags()) {
+			if int(place) < len(ids) && matchers.Match(list.Tags(ids[place], &parts)) {
 				matched = append(matched, ids[place])
 			}
 		}
@@ -237,8 +240,8 @@ func (b *built) fewest(conditions []metric.Matcher) (places []uint32, found bool
 func (x *keyIndex) matching(covers int, matchers metric.Matchers, i int) set {
 	unset := matchers.MatchValue(i, "", false)
 	s := newSet(covers, unset)
-	for n, value := range x.values {
-		switch matches := matchers.MatchValue(i, value, true); {
+	for n, tag := range x.values {
+		switch matches := matchers.MatchValue(i, x.text(tag), true); {
 		case matches && !unset:
 			s.add(x.at(n))
 		case !matches && unset:

@@ -1,10 +1,10 @@
 package duckdb
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -166,7 +166,7 @@ func (d *digester) row(id catalogue.SeriesID, p memtable.Point) {
 	if !d.open || id != d.current {
 		d.finish()
 		d.current, d.open, d.some = id, true, false
-		_, d.metric = d.pinned.Series().At(id)
+		d.metric = d.pinned.Series().MetricOf(id)
 		d.recent, d.effects = d.pinned.Resolved(id)
 	}
 	if d.pinned.Forgets(d.metric, p.At) {
@@ -232,19 +232,13 @@ func (d *digester) finish() {
 
 // sum puts the series' digests together in the order of their keys.
 func (d *digester) sum() []byte {
-	type keyed struct {
-		key string
-		sum [sha256.Size]byte
-	}
-	all := make([]keyed, 0, len(d.sums))
-	for id, sum := range d.sums {
-		series, _ := d.pinned.Series().At(id)
-		all = append(all, keyed{key: series.Key(), sum: sum})
-	}
-	slices.SortFunc(all, func(a, b keyed) int { return cmp.Compare(a.key, b.key) })
+	list := d.pinned.Series()
+	ids := slices.SortedFunc(maps.Keys(d.sums), list.CompareKeys)
 	digest := memtable.NewDigest()
-	for _, k := range all {
-		digest.Series(k.key, k.sum)
+	var key []byte
+	for _, id := range ids {
+		key = list.AppendKey(key[:0], id)
+		digest.Series(key, d.sums[id])
 	}
 	sum := digest.Sum()
 	return sum[:]

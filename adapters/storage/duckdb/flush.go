@@ -227,11 +227,11 @@ func writeSeries(ctx context.Context, c *engine.Conn, catalog string, list catal
 		ids, metrics := b.Int64s(0), b.Int64s(1)
 		for row := range rows {
 			id := before.series + first + row
-			series, metric := list.At(catalogue.SeriesID(id))
+			metric := list.MetricOf(catalogue.SeriesID(id))
 			ids[row], metrics[row] = int64(id), int64(metric)
-			b.SetText(2, row, series.Key())
+			b.SetText(2, row, string(list.AppendKey(nil, catalogue.SeriesID(id))))
 			if int(metric) == before.metrics+len(names) {
-				names = append(names, series.Name().String())
+				names = append(names, list.Name(metric).String())
 			}
 		}
 	})

@@ -254,32 +254,32 @@ func (s *Store) checkIdentity(ctx context.Context, c *engine.Conn, r *replica) (
 	return format, err
 }
 
-// loadSeries defines the stored series, whose numbers must come out as they were stored.
+// loadSeries defines the stored series, whose numbers must come out as they were stored. It does so chunk by
+// chunk: the keys of all of a million series at once would take several times what the series take.
 func loadSeries(ctx context.Context, c *engine.Conn, r *replica) error {
 	var keys []string
-	var metrics []int64
 	err := c.Query(ctx, "SELECT id, metric_id, key FROM "+r.catalog+".series ORDER BY id", nil, func(chunk engine.Chunk) error {
-		ids := chunk.Int64s(0)
-		metrics = append(metrics, chunk.Int64s(1)...)
-		for row, id := range ids {
-			if id != int64(len(keys)) {
-				return fmt.Errorf("series %d stands at %d: %w", id, len(keys), errContent)
+		first := r.table.Series().Len()
+		keys = keys[:0]
+		for row, id := range chunk.Int64s(0) {
+			if id != int64(first+row) {
+				return fmt.Errorf("series %d stands at %d: %w", id, first+row, errContent)
 			}
 			keys = append(keys, chunk.Text(2, row))
+		}
+		if err := r.table.Define(keys); err != nil {
+			return fmt.Errorf("define series: %w: %w", errContent, err)
+		}
+		list := r.table.Series()
+		for row, want := range chunk.Int64s(1) {
+			if got := list.MetricOf(catalogue.SeriesID(first + row)); int64(got) != want {
+				return fmt.Errorf("series %d has metric %d: %w", first+row, want, errContent)
+			}
 		}
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("read series: %w", err)
-	}
-	if err := r.table.Define(keys); err != nil {
-		return fmt.Errorf("define series: %w: %w", errContent, err)
-	}
-	list := r.table.Series()
-	for i, want := range metrics {
-		if _, got := list.At(catalogue.SeriesID(i)); int64(got) != want {
-			return fmt.Errorf("series %d has metric %d: %w", i, want, errContent)
-		}
 	}
 	return nil
 }

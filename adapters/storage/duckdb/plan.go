@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/raftmetrics/raftmetrics/adapters/storage/catalogue"
 	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
 	"github.com/raftmetrics/raftmetrics/domain/aggregate"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
@@ -62,11 +63,11 @@ func (p *plan) number(portions []portion) (joined [][]int64) {
 	}
 	byTags := map[string]int64{}
 	p.grouping = groupSeries
+	var parts catalogue.Parts
 	for i := range portions {
 		var numbers []int64
 		for _, id := range portions[i].ids {
-			series, _ := portions[i].view.Series().At(id)
-			tags := p.query.GroupTags(series.Tags())
+			tags := p.query.GroupTags(portions[i].view.Series().Tags(id, &parts))
 			key := strings.Join(tags, "\x00")
 			n, known := byTags[key]
 			if known {

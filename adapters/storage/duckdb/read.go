@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/raftmetrics/raftmetrics/adapters/storage/catalogue"
 	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/warm"
 	"github.com/raftmetrics/raftmetrics/domain/aggregate"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
@@ -151,6 +152,7 @@ func (r *reading) scanHours(ctx context.Context, portions []portion, blocks [][]
 func (r *reading) scanPortionHours(p *portion, blocks []*warm.Block[warm.Hours]) error {
 	var group aggregate.GroupHandle
 	grouped, have := len(r.query.GroupBy()) > 0, false
+	var parts catalogue.Parts
 	cursors := make([]warm.Cursor[warm.Hours], len(blocks))
 	for w, b := range blocks {
 		cursors[w] = b.Cursor()
@@ -163,9 +165,8 @@ func (r *reading) scanPortionHours(p *portion, blocks []*warm.Block[warm.Hours])
 				continue
 			}
 			if !have {
-				series, _ := p.view.Series().At(id)
 				var err error
-				if group, err = r.builder.GroupOf(series.Tags()); err != nil {
+				if group, err = r.builder.GroupOf(p.view.Series().Tags(id, &parts)); err != nil {
 					return err
 				}
 				have = true

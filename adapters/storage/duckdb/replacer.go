@@ -31,7 +31,7 @@ const replacingMax = 1 << 16
 
 // series takes the samples of the next series that may replace others, as memtable.EachResolved has them.
 func (r *replacer) series(id catalogue.SeriesID, points []memtable.Point, effects []memtable.Effect) error {
-	_, metric := r.list.At(id)
+	metric := r.list.MetricOf(id)
 	for i, effect := range effects {
 		if effect == memtable.Adds {
 			continue

@@ -84,6 +84,7 @@ type scanner struct {
 	times  []int64
 	values []float64
 	points memtable.Points
+	parts  catalogue.Parts
 	stored []memtable.Point
 	both   []memtable.Point
 }
@@ -168,8 +169,7 @@ func (s *scanner) seriesOf(
 }
 
 func (s *scanner) fold(p *portion, id catalogue.SeriesID) (*aggregate.Fold, error) {
-	series, _ := p.view.Series().At(id)
-	return s.builder.Fold(series)
+	return p.view.Fold(s.builder, id, &s.parts)
 }
 
 // window adds what a column has in spans.

@@ -126,7 +126,7 @@ func (o *orderer) begin(start int64) {
 }
 
 func (o *orderer) write(id catalogue.SeriesID, points []memtable.Point) error {
-	_, metric := o.list.At(id)
+	metric := o.list.MetricOf(id)
 	return o.writer.add(int64(metric), int64(id), points)
 }
 

@@ -64,9 +64,10 @@ func (i image) encodeHead() []byte {
 		b = append(b, blob...)
 	}
 	b = binary.BigEndian.AppendUint32(b, uint32(i.series.Len()))
-	for _, series := range i.series.From(0) {
-		b = binary.BigEndian.AppendUint32(b, uint32(len(series.Key())))
-		b = append(b, series.Key()...)
+	for id := range catalogue.SeriesID(i.series.Len()) {
+		at := len(b)
+		b = i.series.AppendKey(append(b, 0, 0, 0, 0), id)
+		binary.BigEndian.PutUint32(b[at:], uint32(len(b)-at-4))
 	}
 	return b
 }

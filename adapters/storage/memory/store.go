@@ -142,8 +142,8 @@ func restore(i image, seriesMax int) (*memtable.Table, error) {
 	}
 	table := memtable.New(durable, seriesMax)
 	keys := make([]string, 0, i.series.Len())
-	for _, series := range i.series.From(0) {
-		keys = append(keys, series.Key())
+	for id := range catalogue.SeriesID(i.series.Len()) {
+		keys = append(keys, string(i.series.AppendKey(nil, id)))
 	}
 	if err := table.Define(keys); err != nil {
 		return nil, fmt.Errorf("restore series: %w", err)
@@ -363,12 +363,14 @@ func (s *Store) PinContent(id shard.ID) (func(context.Context) ([]byte, error), 
 
 func digestOf(ctx context.Context, pinned *memtable.Pinned) ([32]byte, error) {
 	digest, each := memtable.NewDigest(), memtable.NewPointsDigest()
-	err := pinned.Walk(func(_ catalogue.SeriesID, series metric.Series, points []memtable.Point) error {
+	var key []byte
+	err := pinned.Walk(func(id catalogue.SeriesID, points []memtable.Point) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		each.Add(points)
-		digest.Series(series.Key(), each.Sum())
+		key = pinned.Series().AppendKey(key[:0], id)
+		digest.Series(key, each.Sum())
 		return nil
 	})
 	return digest.Sum(), err

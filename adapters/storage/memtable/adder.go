@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/raftmetrics/raftmetrics/adapters/storage/catalogue"
 	"github.com/raftmetrics/raftmetrics/domain/aggregate"
 )
 
@@ -21,14 +22,14 @@ type adder struct {
 	builder   *aggregate.Builder
 	unchecked int // samples since the last look at the context
 	work      gathered
+	parts     catalogue.Parts
 	times     [adderPoints]int64
 	values    [adderPoints]float64
 }
 
 // series adds the samples of one series. They are sorted and resolved only where that matters.
 func (a *adder) series(parts []part) error {
-	series, _ := a.view.list.At(parts[0].series)
-	fold, err := a.builder.Fold(series)
+	fold, err := a.view.Fold(a.builder, parts[0].series, &a.parts)
 	if err != nil {
 		return err
 	}

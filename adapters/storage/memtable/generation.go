@@ -117,10 +117,9 @@ func EachResolved(generations []*Generation, use func(id catalogue.SeriesID, poi
 	from, to := everything()
 	of := catalogue.MetricID(math.MaxUint32)
 	for _, id := range seriesOf(generations) {
-		series, m := newest.series.At(id)
-		if m != of {
+		if m := newest.series.MetricOf(id); m != of {
 			of, dead = m, deadOf(tombstones, m)
-			from = int64(newest.retention.Of(series.Name()))
+			from = int64(newest.retention.Of(newest.series.Name(m)))
 		}
 		w.reset()
 		for _, g := range generations {
@@ -156,9 +155,7 @@ func seriesOf(generations []*Generation) []catalogue.SeriesID {
 		}
 	}
 	slices.SortFunc(ids, func(a, b catalogue.SeriesID) int {
-		_, ma := list.At(a)
-		_, mb := list.At(b)
-		return cmp.Or(cmp.Compare(ma, mb), cmp.Compare(a, b))
+		return cmp.Or(cmp.Compare(list.MetricOf(a), list.MetricOf(b)), cmp.Compare(a, b))
 	})
 	return ids
 }

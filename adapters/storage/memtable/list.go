@@ -53,8 +53,7 @@ func (t *Table) list(ctx context.Context, l metric.Listing, items *items) error 
 			}
 			live := t.liveOf(ids)
 			for _, id := range live {
-				series, _ := s.list.At(id)
-				items.addOf(series, l)
+				items.addOf(s.list, id, l)
 			}
 			if l.Kind() == metric.ListMetrics && len(live) > 0 {
 				break // One series is enough for its metric.
@@ -97,23 +96,29 @@ type items struct {
 	seen  map[string]struct{} // those in least that may come again
 	bound string              // nothing from here on is among the least, where full
 	full  bool
+	parts catalogue.Parts
+	key   []byte
 }
 
 func newItems(limit int) *items { return &items{max: limit, seen: map[string]struct{}{}} }
 
 // addOf adds what l asks for of a series.
-func (i *items) addOf(series metric.Series, l metric.Listing) {
+func (i *items) addOf(list catalogue.List, id catalogue.SeriesID, l metric.Listing) {
 	switch l.Kind() {
 	case metric.ListSeries:
-		i.add(series.Key())
+		i.key = list.AppendKey(i.key[:0], id)
+		if !i.full || string(i.key) < i.bound { // Only what may stay gets memory of its own.
+			i.add(string(i.key))
+		}
 	case metric.ListMetrics:
-		i.addAgain(series.Name().String())
+		i.addAgain(list.Name(list.MetricOf(id)).String())
 	case metric.ListTagKeys:
-		for n := range series.Tags().Len() {
-			i.addAgain(series.Tags().At(n).Key)
+		tags := list.Tags(id, &i.parts)
+		for n := range tags.Len() {
+			i.addAgain(tags.At(n).Key)
 		}
 	case metric.ListTagValues:
-		if value, ok := series.Tags().Get(l.Key()); ok {
+		if value, ok := list.Tags(id, &i.parts).Get(l.Key()); ok {
 			i.addAgain(value)
 		}
 	}

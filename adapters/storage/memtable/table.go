@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 
 	"github.com/raftmetrics/raftmetrics/adapters/storage/catalogue"
-	"github.com/raftmetrics/raftmetrics/domain/metric"
 	"github.com/raftmetrics/raftmetrics/ports/outbound"
 )
 
@@ -88,12 +87,14 @@ func (t *Table) observeLocked(ids []catalogue.SeriesID) {
 	}
 }
 
-// Define adds series before the first Append, in the order of their ids, when a shard is opened.
+// Define adds series before the first Append, in the order of their ids, when a shard is opened; where they are
+// many, by several calls.
 func (t *Table) Define(keys []string) error {
-	plan, err := t.mu.catalogue.Prepare(keys, nil, nil)
+	plan, err := t.mu.catalogue.Prepare(keys, nil, t.scratch.plan)
 	if err != nil {
 		return err
 	}
+	t.scratch.plan = plan
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.mu.catalogue.Define(plan)
@@ -223,29 +224,4 @@ func (t *Table) Series() catalogue.List {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.mu.catalogue.Series()
-}
-
-// Latest returns the newest sample of the metric's selected series, by the rule of
-// inbound.LatestReader, and whether there is one. It survives Freeze and Drop.
-func (t *Table) Latest(name metric.Name, matchers metric.Matchers) (metric.Sample, bool, error) {
-	s := t.selectSeries(name, matchers)
-	var best metric.Series
-	var at int64
-	var value float64
-	for _, id := range s.ids {
-		a, v, ok := t.mu.catalogue.Newest(id)
-		if !ok || (!best.IsZero() && a < at) {
-			continue
-		}
-		series, _ := s.list.At(id)
-		if best.IsZero() || a > at || series.Key() > best.Key() {
-			best, at, value = series, a, v
-		}
-	}
-	t.mu.RUnlock()
-	if best.IsZero() {
-		return metric.Sample{}, false, nil
-	}
-	sample, err := metric.NewSample(best, metric.Timestamp(at), value)
-	return sample, err == nil, err
 }

@@ -105,8 +105,9 @@ func (t *Table) selectSeries(name metric.Name, matchers metric.Matchers) selecti
 	seen := len(s.ids)
 	t.mu.RLock()
 	s = t.selectionOf(name)
+	var parts catalogue.Parts
 	for _, id := range s.ids[seen:] {
-		if series, _ := s.list.At(id); matchers.Match(series.Tags()) {
+		if matchers.Match(s.list.Tags(id, &parts)) {
 			matched = append(matched, id)
 		}
 	}
@@ -144,6 +145,19 @@ func (v *View) Selected() []catalogue.SeriesID { return v.ids }
 
 // Series returns all series of the shard as of the view.
 func (v *View) Series() catalogue.List { return v.list }
+
+// Fold begins a fold of one of Series in b, a builder for the same query. It makes the series only for queries
+// that name it. parts is the caller's, for the tags, which nothing holds on to.
+func (v *View) Fold(b *aggregate.Builder, id catalogue.SeriesID, parts *catalogue.Parts) (*aggregate.Fold, error) {
+	switch {
+	case v.query.NamesSeries():
+		series, _ := v.list.At(id)
+		return b.Fold(series)
+	case len(v.query.GroupBy()) == 0:
+		return b.FoldTags(metric.Tags{})
+	}
+	return b.FoldTags(v.list.Tags(id, parts))
+}
 
 // Replacing returns the series, ascending, that have samples in the span which may replace rows of the
 // file. Mostly there is none.

@@ -77,7 +77,7 @@ func (p *Pinned) resolve(columns []pinnedColumn) ([]Point, []Effect) {
 	if len(columns) == 0 {
 		return nil, nil
 	}
-	_, m := p.list.At(columns[0].series)
+	m := p.list.MetricOf(columns[0].series)
 	dead := deadOf(p.tombstones, m)
 	_, to := everything()
 	for i := range columns {
@@ -90,15 +90,13 @@ func (p *Pinned) resolve(columns []pinnedColumn) ([]Point, []Effect) {
 // Walk calls use for every series with samples in memory that count, as of the pin, in the order of their
 // keys, with the samples sorted by time, ties in log order. The points are valid until use returns, whose
 // error ends the walk. It is for one goroutine at a time.
-func (p *Pinned) Walk(use func(id catalogue.SeriesID, series metric.Series, points []Point) error) error {
+func (p *Pinned) Walk(use func(id catalogue.SeriesID, points []Point) error) error {
 	p.sorted = false
 	slices.SortStableFunc(p.columns, func(a, b pinnedColumn) int {
 		if a.series == b.series {
 			return 0
 		}
-		sa, _ := p.list.At(a.series)
-		sb, _ := p.list.At(b.series)
-		return cmp.Compare(sa.Key(), sb.Key())
+		return p.list.CompareKeys(a.series, b.series)
 	})
 	for rest := p.columns; len(rest) > 0; {
 		id, n := rest[0].series, 1
@@ -110,17 +108,20 @@ func (p *Pinned) Walk(use func(id catalogue.SeriesID, series metric.Series, poin
 		if len(points) == 0 {
 			continue
 		}
-		series, _ := p.list.At(id)
-		if err := use(id, series, points); err != nil {
+		if err := use(id, points); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Walk is Pinned.Walk as of now.
+// Walk is Pinned.Walk as of now, with the series made.
 func (t *Table) Walk(use func(series metric.Series, points []Point) error) error {
-	return t.Pin().Walk(func(_ catalogue.SeriesID, series metric.Series, points []Point) error { return use(series, points) })
+	p := t.Pin()
+	return p.Walk(func(id catalogue.SeriesID, points []Point) error {
+		series, _ := p.list.At(id)
+		return use(series, points)
+	})
 }
 
 // Pin returns what the table holds now, at once; no later Append, Freeze or Drop changes it.
@@ -155,9 +156,11 @@ func NewDigest() Digest {
 
 // Series adds the series with this key, which must be greater than the one before. A series without
 // samples counts as none and must be left out.
-func (d Digest) Series(key string, points [sha256.Size]byte) {
-	d.hash.Write(binary.BigEndian.AppendUint64(nil, uint64(len(key))))
-	d.hash.Write([]byte(key))
+func (d Digest) Series(key []byte, points [sha256.Size]byte) {
+	var size [8]byte
+	binary.BigEndian.PutUint64(size[:], uint64(len(key)))
+	d.hash.Write(size[:])
+	d.hash.Write(key)
 	d.hash.Write(points[:])
 }
 
