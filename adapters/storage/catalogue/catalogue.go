@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"math"
 
+	"github.com/raftmetrics/raftmetrics/adapters/storage/chunks"
 	"github.com/raftmetrics/raftmetrics/domain/fault"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
 )
@@ -46,10 +47,10 @@ type Catalogue struct {
 	tagKeys   map[string]string // each to itself: tags share them
 	texts     texts
 	scratch   struct {
-		set  []uint32
+		run  []uint32
 		text []byte
 	}
-	newest    chunks[newest]
+	newest    chunks.List[newest]
 	byMetric  []metricEntry
 	bytes     int64
 	cutoffOf  func(metric.Name) int64 // nil: none
@@ -168,7 +169,7 @@ func (c *Catalogue) Define(p *Plan) {
 // Observe takes a sample of id, later in the log than all before it, as the newest unless an earlier
 // one has a later timestamp, or the sample lies before the cut-off.
 func (c *Catalogue) Observe(id SeriesID, at int64, value float64) {
-	n := c.newest.at(uint32(id))
+	n := c.newest.At(uint32(id))
 	if at < n.at {
 		return
 	}
@@ -184,7 +185,7 @@ func (c *Catalogue) Observe(id SeriesID, at int64, value float64) {
 
 // Forget makes id a series without samples.
 func (c *Catalogue) Forget(id SeriesID) {
-	if n := c.newest.at(uint32(id)); n.known() {
+	if n := c.newest.At(uint32(id)); n.known() {
 		c.byMetric[c.metricOf(id)].live--
 		*n = newest{at: notKnown}
 	}
@@ -203,7 +204,7 @@ func (c *Catalogue) SetCutoffs(of func(metric.Name) int64) {
 			continue
 		}
 		for _, id := range m.series {
-			if n := c.newest.at(uint32(id)); n.known() && n.at < m.cutoff {
+			if n := c.newest.At(uint32(id)); n.known() && n.at < m.cutoff {
 				c.Forget(id)
 			}
 		}
@@ -255,12 +256,12 @@ func (c *Catalogue) Live(id MetricID) int { return c.byMetric[id].live }
 // Newest returns the newest sample of id (of several with one timestamp the last in the log) and
 // whether there is one.
 func (c *Catalogue) Newest(id SeriesID) (at int64, value float64, ok bool) {
-	n := c.newest.at(uint32(id))
+	n := c.newest.At(uint32(id))
 	return n.at, n.value, n.known()
 }
 
 // Len returns the number of series.
-func (c *Catalogue) Len() int { return c.content.series.len }
+func (c *Catalogue) Len() int { return c.content.series.Len() }
 
 // Bytes estimates the memory in use.
 func (c *Catalogue) Bytes() int64 { return c.bytes }
@@ -268,7 +269,7 @@ func (c *Catalogue) Bytes() int64 { return c.bytes }
 // Metric returns a metric's number and its series in ascending order, those without samples included;
 // callers must not change them. ok tells that the metric has, or had, a series.
 func (c *Catalogue) Metric(name metric.Name) (id MetricID, series []SeriesID, ok bool) {
-	n, ok := c.metrics.find(maphash.String(c.seed, name.String()), func(n uint32) bool { return *c.content.names.at(n) == name })
+	n, ok := c.metrics.find(maphash.String(c.seed, name.String()), func(n uint32) bool { return *c.content.names.At(n) == name })
 	if !ok {
 		return 0, nil, false
 	}
@@ -278,4 +279,4 @@ func (c *Catalogue) Metric(name metric.Name) (id MetricID, series []SeriesID, ok
 // Series returns the list of all series so far.
 func (c *Catalogue) Series() List { return c.list }
 
-func (c *Catalogue) metricOf(id SeriesID) MetricID { return c.content.series.at(uint32(id)).metric }
+func (c *Catalogue) metricOf(id SeriesID) MetricID { return c.content.series.At(uint32(id)).metric }

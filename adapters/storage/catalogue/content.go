@@ -1,14 +1,17 @@
 package catalogue
 
-import "github.com/raftmetrics/raftmetrics/domain/metric"
+import (
+	"github.com/raftmetrics/raftmetrics/adapters/storage/chunks"
+	"github.com/raftmetrics/raftmetrics/domain/metric"
+)
 
 // content is series as numbers, and what the numbers stand for. Equal names, tags and sets of tags are there
 // once. Copies are immutable.
 type content struct {
-	series chunks[entry]
-	names  chunks[metric.Name]       // by metric
-	tags   chunks[metric.CheckedTag] // by number
-	sets   chunks[uint32]            // for each set how many tags it has and their numbers, in the order of keys
+	series chunks.List[entry]
+	names  chunks.List[metric.Name]       // by metric
+	tags   chunks.List[metric.CheckedTag] // by number
+	sets   chunks.List[uint32]            // of each set the number of its tags, then theirs in the order of keys, as one run
 }
 
 // entry is a series.
@@ -20,39 +23,26 @@ type entry struct {
 // partsUsual is how many tags have room on the stack.
 const partsUsual = 8
 
-// addSet adds a set of tags, and returns its place. A set lies in one piece of memory.
-func (c *content) addSet(tags []uint32) uint32 {
-	for c.sets.len%chunkLen+1+len(tags) > chunkLen {
-		c.sets.add(0)
-	}
-	at := uint32(c.sets.len)
-	c.sets.add(uint32(len(tags)))
-	for _, n := range tags {
-		c.sets.add(n)
-	}
-	return at
-}
-
 // set returns the numbers of a set's tags.
 func (c *content) set(at uint32) []uint32 {
-	piece, i := c.sets.pieces[at/chunkLen], at%chunkLen
-	return piece[i+1 : i+1+piece[i]]
+	count := *c.sets.At(at)
+	return c.sets.Run(at, int(1+count))[1:]
 }
 
 // appendTags appends the tags of a set.
 func (c *content) appendTags(tags []metric.CheckedTag, set uint32) []metric.CheckedTag {
 	for _, n := range c.set(set) {
-		tags = append(tags, *c.tags.at(n))
+		tags = append(tags, *c.tags.At(n))
 	}
 	return tags
 }
 
-func (c *content) name(id MetricID) metric.Name { return *c.names.at(uint32(id)) }
+func (c *content) name(id MetricID) metric.Name { return *c.names.At(uint32(id)) }
 
 // appendKey appends a series' key to b.
 func (c *content) appendKey(b []byte, id SeriesID) []byte {
 	var room [partsUsual]metric.CheckedTag
-	e := c.series.at(uint32(id))
+	e := c.series.At(uint32(id))
 	return metric.AppendSeriesKey(b, c.name(e.metric), metric.JoinTags(c.appendTags(room[:0], e.set)))
 }
 
@@ -65,7 +55,7 @@ func (c *content) hasKey(id SeriesID, key string) bool {
 
 // compareKeys compares the keys of two series.
 func (c *content) compareKeys(a, b SeriesID) int {
-	ea, eb := c.series.at(uint32(a)), c.series.at(uint32(b))
+	ea, eb := c.series.At(uint32(a)), c.series.At(uint32(b))
 	if ea.metric == eb.metric {
 		return c.compareSets(ea.set, eb.set)
 	}
@@ -91,7 +81,4 @@ func (c *content) compareSets(a, b uint32) int {
 }
 
 // alone returns a tag as a set of its own.
-func (c *content) alone(tag uint32) metric.Tags {
-	i := tag % chunkLen
-	return metric.JoinTags(c.tags.pieces[tag/chunkLen][i : i+1])
-}
+func (c *content) alone(tag uint32) metric.Tags { return metric.JoinTags(c.tags.Run(tag, 1)) }

@@ -2,11 +2,11 @@ package catalogue
 
 import (
 	"cmp"
-	"math/bits"
 	"slices"
 	"sync"
 	"sync/atomic"
 
+	"github.com/raftmetrics/raftmetrics/adapters/storage/chunks"
 	"github.com/raftmetrics/raftmetrics/domain/metric"
 )
 
@@ -40,7 +40,7 @@ type built struct {
 // places[starts[i]:starts[i+1]], ascending. Values are told by the numbers of their tags.
 type keyIndex struct {
 	key    string
-	tags   chunks[metric.CheckedTag]
+	tags   chunks.List[metric.CheckedTag]
 	values []uint32 // ascending by text
 	starts []uint32
 	places []uint32
@@ -99,10 +99,10 @@ func build(list List, ids []SeriesID) *built {
 	builders := map[string]*keyBuilder{}
 	byTag := map[uint32]known{} // so that the texts of a tag are looked at once
 	for place, id := range ids {
-		for _, tag := range content.set(content.series.at(uint32(id)).set) {
+		for _, tag := range content.set(content.series.At(uint32(id)).set) {
 			k, seen := byTag[tag]
 			if !seen {
-				key := content.tags.at(tag).Tag().Key
+				key := content.tags.At(tag).Tag().Key
 				if k.builder = builders[key]; k.builder == nil {
 					k.builder = &keyBuilder{}
 					builders[key] = k.builder
@@ -124,7 +124,7 @@ func build(list List, ids []SeriesID) *built {
 }
 
 // finish sorts the values and lays the places out behind each other.
-func (k *keyBuilder) finish(key string, tags chunks[metric.CheckedTag]) keyIndex {
+func (k *keyBuilder) finish(key string, tags chunks.List[metric.CheckedTag]) keyIndex {
 	order := make([]uint32, len(k.values))
 	for i := range order {
 		order[i] = uint32(i)
@@ -149,7 +149,7 @@ func (k *keyBuilder) finish(key string, tags chunks[metric.CheckedTag]) keyIndex
 }
 
 // text returns the value of a tag.
-func (x *keyIndex) text(tag uint32) string { return x.tags.at(tag).Tag().Value }
+func (x *keyIndex) text(tag uint32) string { return x.tags.At(tag).Tag().Value }
 
 // of returns the places of the series with a value.
 func (x *keyIndex) of(value string) []uint32 {
@@ -249,52 +249,4 @@ func (x *keyIndex) matching(covers int, matchers metric.Matchers, i int) set {
 		}
 	}
 	return s
-}
-
-// set is a set of places.
-type set []uint64
-
-func newSet(size int, full bool) set {
-	s := make(set, (size+63)/64)
-	if full {
-		for i := range s {
-			s[i] = ^uint64(0)
-		}
-	}
-	return s
-}
-
-func (s set) add(places []uint32) {
-	for _, p := range places {
-		s[p/64] |= 1 << (p % 64)
-	}
-}
-
-func (s set) remove(places []uint32) {
-	for _, p := range places {
-		s[p/64] &^= 1 << (p % 64)
-	}
-}
-
-func (s set) intersect(o set) {
-	for i := range s {
-		s[i] &= o[i]
-	}
-}
-
-// pick returns the ids at the places in s.
-func (s set) pick(ids []SeriesID) []SeriesID {
-	n := 0
-	for _, word := range s {
-		n += bits.OnesCount64(word)
-	}
-	picked := make([]SeriesID, 0, n)
-	for i, word := range s {
-		for ; word != 0; word &= word - 1 {
-			if place := i*64 + bits.TrailingZeros64(word); place < len(ids) {
-				picked = append(picked, ids[place])
-			}
-		}
-	}
-	return picked
 }

@@ -18,9 +18,9 @@ func (c *Catalogue) find(key string) (SeriesID, bool) {
 func (c *Catalogue) add(series metric.Series) {
 	id := SeriesID(c.Len())
 	m := c.metricNumber(series.Name())
-	c.content.series.add(entry{metric: m, set: c.setPlace(series.Tags())})
+	c.content.series.Add(entry{metric: m, set: c.setPlace(series.Tags())})
 	c.ids.add(maphash.String(c.seed, series.Key()), uint32(id))
-	c.newest.add(newest{at: notKnown})
+	c.newest.Add(newest{at: notKnown})
 	c.byMetric[m].series = append(c.byMetric[m].series, id)
 	c.bytes += int64(seriesBytes + seriesTagBytes*series.Tags().Len())
 }
@@ -31,7 +31,7 @@ func (c *Catalogue) metricNumber(name metric.Name) MetricID {
 		return id
 	}
 	n := len(c.byMetric)
-	c.content.names.add(name.Clone())
+	c.content.names.Add(name.Clone())
 	c.metrics.add(maphash.String(c.seed, name.String()), uint32(n))
 	c.byMetric = append(c.byMetric, metricEntry{index: &Index{}, cutoff: c.newCutoff(name)})
 	c.cutoffMax = max(c.cutoffMax, c.byMetric[n].cutoff)
@@ -41,18 +41,18 @@ func (c *Catalogue) metricNumber(name metric.Name) MetricID {
 
 // setPlace returns the place of a set of tags, which it adds where it is new.
 func (c *Catalogue) setPlace(tags metric.Tags) uint32 {
-	set, text := c.scratch.set[:0], c.scratch.text[:0]
+	run, text := append(c.scratch.run[:0], uint32(tags.Len())), c.scratch.text[:0]
 	for i := range tags.Len() {
 		n := c.tagNumber(tags.Checked(i))
-		set, text = append(set, n), binary.LittleEndian.AppendUint32(text, n)
+		run, text = append(run, n), binary.LittleEndian.AppendUint32(text, n)
 	}
-	c.scratch.set, c.scratch.text = set, text
+	c.scratch.run, c.scratch.text = run, text
 	hash := maphash.Bytes(c.seed, text)
-	at, ok := c.sets.find(hash, func(at uint32) bool { return slices.Equal(c.content.set(at), set) })
+	at, ok := c.sets.find(hash, func(at uint32) bool { return slices.Equal(c.content.set(at), run[1:]) })
 	if !ok {
-		at = c.content.addSet(set)
+		at = c.content.sets.AddRun(run)
 		c.sets.add(hash, at)
-		c.bytes += int64(setBytes + setTagBytes*len(set))
+		c.bytes += int64(setBytes + setTagBytes*tags.Len())
 	}
 	return at
 }
@@ -61,7 +61,7 @@ func (c *Catalogue) setPlace(tags metric.Tags) uint32 {
 func (c *Catalogue) tagNumber(checked metric.CheckedTag) uint32 {
 	tag := checked.Tag()
 	hash := hashTag(c.seed, tag.Key, tag.Value)
-	n, ok := c.tags.find(hash, func(n uint32) bool { return c.content.tags.at(n).Tag() == tag })
+	n, ok := c.tags.find(hash, func(n uint32) bool { return c.content.tags.At(n).Tag() == tag })
 	if ok {
 		return n
 	}
@@ -71,8 +71,8 @@ func (c *Catalogue) tagNumber(checked metric.CheckedTag) uint32 {
 		c.tagKeys[key] = key
 		c.bytes += int64(len(key))
 	}
-	n = uint32(c.content.tags.len)
-	c.content.tags.add(checked.In(key, c.texts.keep(tag.Value)))
+	n = uint32(c.content.tags.Len())
+	c.content.tags.Add(checked.In(key, c.texts.keep(tag.Value)))
 	c.tags.add(hash, n)
 	c.bytes += int64(tagBytes + len(tag.Value))
 	return n

@@ -17,25 +17,25 @@ func (l List) Len() int {
 	if l.content == nil {
 		return 0
 	}
-	return l.content.series.len
+	return l.content.series.Len()
 }
 
 // At returns the series numbered id, below Len, and the number of its metric. It makes the series.
 func (l List) At(id SeriesID) (metric.Series, MetricID) {
-	e := l.content.series.at(uint32(id))
+	e := l.content.series.At(uint32(id))
 	tags := make([]metric.CheckedTag, 0, len(l.content.set(e.set)))
 	return metric.JoinSeries(l.Name(e.metric), metric.JoinTags(l.content.appendTags(tags, e.set))), e.metric
 }
 
 // MetricOf returns the number of a series' metric.
-func (l List) MetricOf(id SeriesID) MetricID { return l.content.series.at(uint32(id)).metric }
+func (l List) MetricOf(id SeriesID) MetricID { return l.content.series.At(uint32(id)).metric }
 
 // Name returns the name of a metric, which has a series in the list.
 func (l List) Name(id MetricID) metric.Name { return l.content.name(id) }
 
 // Tags returns a series' tags, valid until the next use of parts. The texts in them stay.
 func (l List) Tags(id SeriesID, parts *Parts) metric.Tags {
-	parts.tags = l.content.appendTags(parts.tags[:0], l.content.series.at(uint32(id)).set)
+	parts.tags = l.content.appendTags(parts.tags[:0], l.content.series.At(uint32(id)).set)
 	return metric.JoinTags(parts.tags)
 }
 

@@ -51,7 +51,7 @@ func (t *Table) columnLocked(ids []catalogue.SeriesID, key uint32) *column {
 	if *slot == 0 {
 		*slot = t.mu.active.slot(ids[key]) + 1
 	}
-	return &t.mu.active.columns[*slot-1]
+	return t.mu.active.columns.At(*slot - 1)
 }
 
 func (t *Table) appendRunLocked(ids []catalogue.SeriesID, key uint32, times []int64, values []float64) {

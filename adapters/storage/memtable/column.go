@@ -2,6 +2,7 @@ package memtable
 
 import (
 	"cmp"
+	"iter"
 	"math"
 	"slices"
 	"sort"
@@ -31,9 +32,9 @@ const (
 // A copy of the struct taken under the table's lock is an immutable snapshot, since appending only
 // writes beyond the lengths that the copy has seen.
 type column struct {
-	full    [][]Point
 	tail    []Point
-	newest  Point // the last in the log of those with the latest timestamp
+	full    *[][]Point // never changed in place, and nil in the short columns that there are most of
+	newest  Point      // the last in the log of those with the latest timestamp
 	oldest  int64
 	series  catalogue.SeriesID
 	ordered bool // timestamps never fall
@@ -75,7 +76,7 @@ func (c *column) append(p Point) (grown int64) {
 
 // empty reports whether there is no sample yet, though perhaps a mark of the first.
 func (c *column) empty() bool {
-	return len(c.full) == 0 && (len(c.tail) == 0 || c.marked && len(c.tail) == 1)
+	return c.full == nil && (len(c.tail) == 0 || c.marked && len(c.tail) == 1)
 }
 
 // appendRun appends samples, at least one, and returns how many bytes were allocated for them.
@@ -120,7 +121,8 @@ func rises(times []int64) bool {
 func (c *column) grow(expected int) int64 {
 	before := cap(c.tail)
 	if before >= chunkPoints {
-		c.full = append(c.full, c.tail)
+		full := append(c.chunks(), c.tail)
+		c.full = &full
 		c.tail = make([]Point, 0, chunkPoints)
 		return chunkPoints * pointBytes
 	}
@@ -137,19 +139,30 @@ func (c *column) grow(expected int) int64 {
 // overlaps reports whether a sample may lie in [from, to].
 func (c *column) overlaps(from, to int64) bool { return c.oldest <= to && c.newest.At >= from }
 
-// chunk returns the i-th piece, 0 to len(c.full).
-func (c *column) chunk(i int) []Point {
-	if i < len(c.full) {
-		return c.full[i]
+// chunks returns the full chunks.
+func (c *column) chunks() [][]Point {
+	if c.full == nil {
+		return nil
 	}
-	return c.tail
+	return *c.full
+}
+
+// pieces returns all samples and marks in log order.
+func (c *column) pieces() iter.Seq[[]Point] {
+	return func(yield func([]Point) bool) {
+		for _, chunk := range c.chunks() {
+			if !yield(chunk) {
+				return
+			}
+		}
+		yield(c.tail)
+	}
 }
 
 // each calls use with pieces that together hold every sample in [from, to], in log order. Pieces of
 // an ordered column are cut to the range, others may hold samples outside it. c is not marked.
 func (c *column) each(from, to int64, use func([]Point) error) error {
-	for i := range len(c.full) + 1 {
-		piece := c.chunk(i)
+	for piece := range c.pieces() {
 		if c.ordered {
 			piece = clip(piece, from, to)
 		}
@@ -179,10 +192,10 @@ func clip(points []Point, from, to int64) []Point {
 
 // appendTo appends all samples to points, in log order. c is not marked.
 func (c *column) appendTo(points []Point) []Point {
-	for _, chunk := range c.full {
-		points = append(points, chunk...)
+	for piece := range c.pieces() {
+		points = append(points, piece...)
 	}
-	return append(points, c.tail...)
+	return points
 }
 
 // sortPoints sorts by time, keeping the log order of equal timestamps.

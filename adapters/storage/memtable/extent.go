@@ -18,12 +18,11 @@ func ExtentOf(generations []*Generation) Extent {
 	e := Extent{Oldest: math.MaxInt64, Newest: math.MinInt64}
 	for _, g := range generations {
 		e.Samples += g.samples
-		for i := range g.columns {
-			c := &g.columns[i]
+		g.columns.All(func(c *column) {
 			e.Replacing = e.Replacing || c.marked
 			e.Oldest, e.Newest = min(e.Oldest, c.oldest), max(e.Newest, c.newest.At)
 			e.SeriesMinutes += (c.newest.At-c.oldest)/minute + 1
-		}
+		})
 	}
 	return e
 }

@@ -105,8 +105,8 @@ func (t *Table) newestBeforeLocked(s catalogue.SeriesID, r *Removal) (best Point
 			return
 		}
 		dead := deadFrom(r.tombstones, g.last)
-		for i := range len(c.full) + 1 {
-			for _, p := range c.chunk(i) {
+		for piece := range c.pieces() {
+			for _, p := range piece {
 				if p.At < r.from && p.At >= r.since && (!ok || p.At >= best.At) && !forgotten(dead, p.At) {
 					best, ok = p, true
 				}

@@ -7,14 +7,15 @@ import (
 	"slices"
 
 	"github.com/raftmetrics/raftmetrics/adapters/storage/catalogue"
+	"github.com/raftmetrics/raftmetrics/adapters/storage/chunks"
 )
 
 // Generation is the samples between two freezes, or, merged, of several neighbouring ones. Once
 // frozen it is immutable.
 type Generation struct {
 	first, last uint64
-	slots       []uint32 // by series id: index into columns plus one, 0 for none
-	columns     []column // in order of first touch
+	slots       []uint32            // by series id: index into columns plus one, 0 for none
+	columns     chunks.List[column] // in order of first touch
 	samples     int
 	bytes       int64
 	series      catalogue.List // all series as of the freeze
@@ -52,7 +53,7 @@ func (g *Generation) column(id catalogue.SeriesID) *column {
 	if int(id) >= len(g.slots) || g.slots[id] == 0 {
 		return nil
 	}
-	return &g.columns[g.slots[id]-1]
+	return g.columns.At(g.slots[id] - 1)
 }
 
 // slot returns the index in columns of the series' column, which it creates when there is none.
@@ -61,8 +62,8 @@ func (g *Generation) slot(id catalogue.SeriesID) uint32 {
 		g.slots = append(g.slots, make([]uint32, int(id)+1-len(g.slots))...)
 	}
 	if g.slots[id] == 0 {
-		g.columns = append(g.columns, column{series: id})
-		g.slots[id] = uint32(len(g.columns))
+		g.columns.Add(column{series: id})
+		g.slots[id] = uint32(g.columns.Len())
 		g.bytes += columnBytes
 	}
 	return g.slots[id] - 1
@@ -79,7 +80,7 @@ func Merge(generations []*Generation) *Generation {
 	newest := generations[len(generations)-1]
 	merged := &Generation{first: generations[0].first, last: newest.last, series: newest.series, retention: newest.retention}
 	_ = EachResolved(generations, func(id catalogue.SeriesID, points []Point, effects []Effect) error {
-		c := &merged.columns[merged.slot(id)]
+		c := merged.columns.At(merged.slot(id))
 		c.tail = make([]Point, 0, len(points))
 		for i, p := range points {
 			if effects != nil && effects[i] != Adds {
@@ -147,12 +148,12 @@ func seriesOf(generations []*Generation) []catalogue.SeriesID {
 	seen := make([]bool, list.Len())
 	var ids []catalogue.SeriesID
 	for _, g := range generations {
-		for i := range g.columns {
-			if id := g.columns[i].series; !seen[id] {
-				seen[id] = true
-				ids = append(ids, id)
+		g.columns.All(func(c *column) {
+			if !seen[c.series] {
+				seen[c.series] = true
+				ids = append(ids, c.series)
 			}
-		}
+		})
 	}
 	slices.SortFunc(ids, func(a, b catalogue.SeriesID) int {
 		return cmp.Or(cmp.Compare(list.MetricOf(a), list.MetricOf(b)), cmp.Compare(a, b))

@@ -114,8 +114,8 @@ func (g *gathered) add(c *column, from, to int64, dead []Tombstone) {
 		return
 	}
 	e := Adds
-	for i := range len(c.full) + 1 {
-		for _, p := range c.chunk(i) {
+	for piece := range c.pieces() {
+		for _, p := range piece {
 			if p.At == markAt {
 				e = Effect(p.Value)
 				continue

@@ -81,7 +81,7 @@ func (t *Table) Append(columns outbound.Columns) error {
 func (t *Table) observeLocked(ids []catalogue.SeriesID) {
 	for i, id := range ids {
 		if slot := t.scratch.slots[i]; slot > 0 {
-			newest := t.mu.active.columns[slot-1].newest
+			newest := t.mu.active.columns.At(slot - 1).newest
 			t.mu.catalogue.Observe(id, newest.At, newest.Value)
 		}
 	}

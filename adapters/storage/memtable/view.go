@@ -55,7 +55,7 @@ func (t *Table) View(q aggregate.Query) *View {
 	v.dead = deadOf(t.mu.tombstones, v.metric)
 	active, sealed := t.mu.active, withSamples(t.mu.sealed)
 	// An appender may be waiting, so what follows allocates twice, not for every series.
-	copies := make([]column, 0, min(len(v.ids), len(active.columns)))
+	copies := make([]column, 0, min(len(v.ids), active.columns.Len()))
 	v.parts = make([]part, 0, v.partsMax(sealed)+cap(copies))
 	for _, id := range v.ids {
 		for _, g := range sealed {
@@ -83,7 +83,7 @@ func withSamples(generations []*Generation) []*Generation {
 // partsMax bounds the parts that the selected series can have in generations.
 func (v *View) partsMax(generations []*Generation) (n int) {
 	for _, g := range generations {
-		n += min(len(v.ids), len(g.columns))
+		n += min(len(v.ids), g.columns.Len())
 	}
 	return n
 }

@@ -132,9 +132,7 @@ func (t *Table) Pin() *Pinned {
 		list: t.mu.catalogue.Series(), durable: t.mu.durable, tombstones: t.mu.tombstones, cutoffs: t.mu.catalogue.Cutoffs(),
 	}
 	for _, g := range append(slices.Clip(t.mu.sealed), t.mu.active) {
-		for _, c := range g.columns {
-			p.columns = append(p.columns, pinnedColumn{column: c, last: g.last})
-		}
+		g.columns.All(func(c *column) { p.columns = append(p.columns, pinnedColumn{column: *c, last: g.last}) })
 	}
 	return p
 }
