@@ -34,12 +34,20 @@ func Run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}, stdout, stderr)
 }
 
-// goMemoryLimit is the variable by which Go itself is told the limit of its memory; it wins.
-const goMemoryLimit = "GOMEMLIMIT"
+// The variables by which Go itself is told the limit of its memory and how much the heap may grow; they win.
+const (
+	goMemoryLimit = "GOMEMLIMIT"
+	goHeapGrowth  = "GOGC"
+)
 
-// heapFloorBytes is held and never touched, so that it takes no memory but counts as heap: without it, a node
-// that holds little collects its garbage every few megabytes, after every second large answer.
-const heapFloorBytes = 32 << 20
+const (
+	// heapGrowth is by how many percent the heap grows before garbage is collected. A heap that doubles, as Go's
+	// own 100 has it, is what a node with a million series has no room for. No cost of it could be measured.
+	heapGrowth = 50
+	// heapFloorBytes is held and never touched, so that it takes no memory but counts as heap: without it, a
+	// node that holds little collects its garbage every few megabytes, after every second large answer.
+	heapFloorBytes = 64 << 20
+)
 
 // serve runs a node until ctx ends.
 func serve(ctx context.Context, c Config, getenv func(string) string, stderr io.Writer) error {
@@ -49,6 +57,9 @@ func serve(ctx context.Context, c Config, getenv func(string) string, stderr io.
 	}
 	if limit := c.goMemory(); limit > 0 && getenv(goMemoryLimit) == "" {
 		debug.SetMemoryLimit(limit)
+	}
+	if getenv(goHeapGrowth) == "" {
+		debug.SetGCPercent(heapGrowth)
 	}
 	floor := make([]byte, heapFloorBytes)
 	defer runtime.KeepAlive(floor)
