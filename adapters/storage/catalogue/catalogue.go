@@ -18,15 +18,16 @@ type MetricID uint32
 
 // What things cost besides the texts that they hold, as BenchmarkManySeries measures it.
 const (
-	// seriesBytes: the two numbers 8, the newest sample 16, the slot of its key 11 to 21, its place in its metric 5.
-	seriesBytes = 46
+	// seriesBytes: the two numbers 8, the newest sample 16, the slot of its key 11 to 21, its place in its metric 5,
+	// and 8 for a value in an index, which each may be the first of; rounded up.
+	seriesBytes = 58
 	// seriesTagBytes: the place of a series in the index of each of its tags.
 	seriesTagBytes = 4
 	// setBytes: of a set of tags the slot and how many there are.
 	setBytes = 20
 	// setTagBytes: a tag's number in a set.
 	setTagBytes = 4
-	// tagBytes: of a distinct tag two texts' headers, the slot, and its value in the index of a metric.
+	// tagBytes: of a distinct tag the headers of two texts and the slot.
 	tagBytes = 56
 	// metricBytes: what a metric has besides its series.
 	metricBytes = 120

@@ -1,8 +1,9 @@
 // Package chunks has lists that only grow, in pieces that never move.
 package chunks
 
-// pieceLen is how many items lie in one piece of memory: a power of two.
-const pieceLen = 256
+// pieceLen is how many items lie in one piece of memory: a power of two, with which an item of a cache line makes
+// 32 KiB, the least that Go's allocator gives with pointers and without a header, which would round 16 KiB up to 18.
+const pieceLen = 512
 
 // RunMax is how many items AddRun takes.
 const RunMax = pieceLen
