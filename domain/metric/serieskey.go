@@ -1,14 +1,20 @@
 package metric
 
-import (
-	"cmp"
-	"strings"
-)
+import "cmp"
+
+// escapes says where a byte is escaped.
+type escapes uint8
 
 const (
-	nameEscapes  = `\{}=,"`
-	valueEscapes = `\"`
+	nameEscapes escapes = 1 << iota // in names and keys
+	valueEscapes
 )
+
+// escaped is looked at for every byte of very many keys.
+var escaped = [256]escapes{
+	'\\': nameEscapes | valueEscapes, '"': nameEscapes | valueEscapes,
+	'{': nameEscapes, '}': nameEscapes, '=': nameEscapes, ',': nameEscapes,
+}
 
 func canonicalKey(name Name, tags Tags) string {
 	const usualBytesMax = 256 // on the stack
@@ -36,17 +42,15 @@ func AppendSeriesKey(b []byte, name Name, tags Tags) []byte {
 	return b
 }
 
-func appendEscaped(b []byte, text, escapes string) []byte {
-	if !strings.ContainsAny(text, escapes) {
-		return append(b, text...)
-	}
+func appendEscaped(b []byte, text string, where escapes) []byte {
+	plain := 0
 	for i := range len(text) {
-		if strings.IndexByte(escapes, text[i]) >= 0 {
-			b = append(b, '\\')
+		if escaped[text[i]]&where != 0 {
+			b = append(append(b, text[plain:i]...), '\\')
+			plain = i
 		}
-		b = append(b, text[i])
 	}
-	return b
+	return append(b, text[plain:]...)
 }
 
 // CompareSeriesKeys compares two series, told by their parts, as their canonical texts compare, without making
@@ -89,7 +93,7 @@ func CompareTags(a, b Tags) int {
 
 // compareEscaped compares two texts as they are written: escaped, and with endA and endB behind them, which no
 // text holds without an escape.
-func compareEscaped(a, b, escapes string, endA, endB byte) int {
+func compareEscaped(a, b string, where escapes, endA, endB byte) int {
 	if a == b {
 		return 0
 	}
@@ -97,7 +101,7 @@ func compareEscaped(a, b, escapes string, endA, endB byte) int {
 	for i < len(a) && i < len(b) && a[i] == b[i] {
 		i++
 	}
-	ca, cb := writtenAt(a, i, escapes, endA), writtenAt(b, i, escapes, endB)
+	ca, cb := writtenAt(a, i, where, endA), writtenAt(b, i, where, endB)
 	if ca == cb { // Both are escaped.
 		return cmp.Compare(a[i], b[i])
 	}
@@ -105,11 +109,11 @@ func compareEscaped(a, b, escapes string, endA, endB byte) int {
 }
 
 // writtenAt returns what is written first of what text has at i, or behind it.
-func writtenAt(text string, i int, escapes string, end byte) byte {
+func writtenAt(text string, i int, where escapes, end byte) byte {
 	switch {
 	case i == len(text):
 		return end
-	case strings.IndexByte(escapes, text[i]) >= 0:
+	case escaped[text[i]]&where != 0:
 		return '\\'
 	}
 	return text[i]
