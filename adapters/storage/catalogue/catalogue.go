@@ -16,7 +16,7 @@ type SeriesID uint32
 // MetricID numbers a shard's metrics densely from 0, in the order of their first series.
 type MetricID uint32
 
-// What things cost besides the texts that they hold, as BenchmarkManySeries measures it.
+// What things cost besides the texts that they hold, as BenchmarkBytes measures them.
 const (
 	// seriesBytes: the two numbers 8, the newest sample 16, the slot of its key 11 to 21, its place in its metric 5,
 	// and 8 for a value in an index, which each may be the first of; rounded up.
@@ -38,8 +38,8 @@ const (
 // Series and OfMetric return stays valid and unchanged while the catalogue grows.
 type Catalogue struct {
 	seriesMax int
-	content   content // all series, those since the last Define included
-	list      List    // content as of the last Define
+	content   content // all series
+	list      List    // a copy of content
 	seed      maphash.Seed
 	ids       numbers // of series, by key
 	metrics   numbers // by name
