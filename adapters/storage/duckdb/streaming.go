@@ -1,6 +1,7 @@
 package duckdb
 
 import (
+	"github.com/raftmetrics/raftmetrics/adapters/storage/catalogue"
 	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
 	"github.com/raftmetrics/raftmetrics/domain/aggregate"
 )
@@ -13,6 +14,7 @@ type streaming struct {
 	grouped bool
 	fold    *aggregate.Fold
 	of      int64 // the series of fold
+	parts   catalogue.Parts
 }
 
 func newStreaming(r *reading, portions []portion) *streaming {
@@ -49,9 +51,9 @@ func (s *streaming) enter(number int64) error {
 	if s.fold != nil && (!s.grouped || s.of == number) {
 		return nil
 	}
-	series, _ := s.portions[s.portion].view.Series().At(s.portions[s.portion].ids[s.index])
+	p := &s.portions[s.portion]
 	var err error
-	s.fold, err = s.builder.Fold(series)
+	s.fold, err = p.view.Fold(s.builder, p.ids[s.index], &s.parts)
 	s.of = number
 	return err
 }
