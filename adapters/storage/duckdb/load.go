@@ -34,6 +34,25 @@ func (f *finder) find(number int64) bool {
 	return found
 }
 
+// eachSeries calls use for rows of number, time and value, as many at once as follow each other of one series
+// that was asked for, which is the one found then.
+func (f *finder) eachSeries(chunk engine.Chunk, use func(times []int64, values []float64) error) error {
+	numbers, times, values := chunk.Int64s(0), chunk.Int64s(1), chunk.Float64s(2)
+	for len(numbers) > 0 {
+		n := 1
+		for n < len(numbers) && numbers[n] == numbers[0] {
+			n++
+		}
+		if f.find(numbers[0]) {
+			if err := use(times[:n], values[:n]); err != nil {
+				return err
+			}
+		}
+		numbers, times, values = numbers[n:], times[n:], values[n:]
+	}
+	return nil
+}
+
 func newFinder(portions []portion) finder { return finder{portions: portions, index: -1} }
 
 // perSeries makes a list of values for every series of portions.
@@ -190,24 +209,16 @@ func (l *samplesLoad) sql() (text string, args []any) {
 }
 
 func (l *samplesLoad) add(chunk engine.Chunk) error {
-	numbers, times, values := chunk.Int64s(0), chunk.Int64s(1), chunk.Float64s(2)
-	for len(numbers) > 0 {
-		n := 1
-		for n < len(numbers) && numbers[n] == numbers[0] {
-			n++
+	return l.eachSeries(chunk, func(times []int64, values []float64) error {
+		into := &l.times[l.portion][l.index]
+		before := len(*into)
+		*into = append(*into, times...)
+		if !l.inOrder((*into)[max(0, before-1):]) {
+			return errDisorder
 		}
-		if l.find(numbers[0]) {
-			into := &l.times[l.portion][l.index]
-			before := len(*into)
-			*into = append(*into, times[:n]...)
-			if !l.inOrder((*into)[max(0, before-1):]) {
-				return errDisorder
-			}
-			l.values[l.portion][l.index] = append(l.values[l.portion][l.index], values[:n]...)
-		}
-		numbers, times, values = numbers[n:], times[n:], values[n:]
-	}
-	return nil
+		l.values[l.portion][l.index] = append(l.values[l.portion][l.index], values...)
+		return nil
+	})
 }
 
 // inOrder reports whether times are as they should be. Of samples of one time only sorting tells the

@@ -27,33 +27,15 @@ func (s *streaming) sql() (text string, args []any) {
 }
 
 func (s *streaming) add(chunk engine.Chunk) error {
-	numbers, times, values := chunk.Int64s(0), chunk.Int64s(1), chunk.Float64s(2)
-	for len(numbers) > 0 {
-		n := 1
-		for n < len(numbers) && numbers[n] == numbers[0] {
-			n++
-		}
-		if s.find(numbers[0]) {
-			if err := s.enter(numbers[0]); err != nil {
+	return s.eachSeries(chunk, func(times []int64, values []float64) error {
+		if s.fold == nil || s.grouped && s.of != s.number {
+			p := &s.portions[s.portion]
+			fold, err := p.view.Fold(s.builder, p.ids[s.index], &s.parts)
+			if err != nil {
 				return err
 			}
-			if err := s.fold.AddAll(times[:n], values[:n]); err != nil {
-				return err
-			}
+			s.fold, s.of = fold, s.number
 		}
-		numbers, times, values = numbers[n:], times[n:], values[n:]
-	}
-	return nil
-}
-
-// enter begins the fold of the series that was found, unless one is open that does as well.
-func (s *streaming) enter(number int64) error {
-	if s.fold != nil && (!s.grouped || s.of == number) {
-		return nil
-	}
-	p := &s.portions[s.portion]
-	var err error
-	s.fold, err = p.view.Fold(s.builder, p.ids[s.index], &s.parts)
-	s.of = number
-	return err
+		return s.fold.AddAll(times, values)
+	})
 }
