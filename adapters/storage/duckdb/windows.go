@@ -45,8 +45,9 @@ func writeSamples(
 // rolled up: with fewer they take nearly as much room as the samples, and save little.
 const minutesDensityMin = 30
 
-// orderer passes a flush's samples on window by window. Those of the first window go at once, so the
-// usual flush, of one day, is not copied.
+// orderer passes a flush's samples on window by window. Those of one window go at once, so the usual flush, of
+// one day, is not copied. It is the window with most samples of the first series: others mostly have theirs there
+// too, and what is copied takes memory and time.
 type orderer struct {
 	writer   *runWriter
 	list     catalogue.List
@@ -100,14 +101,10 @@ func (o *orderer) series(id catalogue.SeriesID, points []memtable.Point) error {
 	o.observed = append(o.observed, newest{series: id, point: newestPoint})
 	width := o.days * dayMicros
 	if !o.begun {
-		o.begin(floorTo(newestPoint.At, width))
+		o.begin(fullest(points, width))
 	}
 	for len(points) > 0 {
-		start := floorTo(points[0].At, width)
-		n := len(points)
-		if newestPoint.At >= start+width {
-			n = sort.Search(len(points), func(i int) bool { return points[i].At >= start+width })
-		}
+		start, n := firstWindow(points, width)
 		if start == o.current {
 			if err := o.write(id, points[:n]); err != nil {
 				return err
@@ -118,6 +115,27 @@ func (o *orderer) series(id catalogue.SeriesID, points []memtable.Point) error {
 		points = points[n:]
 	}
 	return nil
+}
+
+// firstWindow returns when the window of the first of points, ascending, begins, and how many lie in it.
+func firstWindow(points []memtable.Point, width int64) (start int64, n int) {
+	start = floorTo(points[0].At, width)
+	if points[len(points)-1].At < start+width {
+		return start, len(points)
+	}
+	return start, sort.Search(len(points), func(i int) bool { return points[i].At >= start+width })
+}
+
+// fullest returns when the window begins that has most of points, the latest of several.
+func fullest(points []memtable.Point, width int64) (best int64) {
+	for most := 0; len(points) > 0; {
+		start, n := firstWindow(points, width)
+		if n >= most {
+			best, most = start, n
+		}
+		points = points[n:]
+	}
+	return best
 }
 
 func (o *orderer) begin(start int64) {
