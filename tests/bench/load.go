@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
@@ -88,16 +89,40 @@ func (e *encoded) send(ctx context.Context, s *system) error {
 			client := node.NewClient(s.urls[i%len(s.urls)], 1)
 			defer client.Close()
 			errs[i] = e.each(i, func(body string) error {
-				a, err := client.Do(ctx, http.MethodPost, path, body, "Content-Type", contentType)
-				if err == nil && a.Status/100 != 2 {
-					err = fmt.Errorf("%s answered %d: %.1000s", path, a.Status, a.Body)
-				}
-				return err
+				return post(ctx, client, path, body, contentType)
 			})
 		})
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// postsMax bounds how often a batch is sent that the server has no room for yet.
+const postsMax = 120
+
+// post sends a batch, and again where the server has no room for it yet, as clients do: a disk that is slower than
+// the load holds it up. Line protocol may also be sent again where it is not known what was stored, for a sample
+// that comes twice replaces itself.
+func post(ctx context.Context, client *node.Client, path, body, contentType string) error {
+	for attempt := 1; ; attempt++ {
+		a, err := client.Do(ctx, http.MethodPost, path, body, "Content-Type", contentType)
+		if err != nil || a.Status/100 == 2 {
+			return err
+		}
+		again := a.Status == http.StatusTooManyRequests || a.Status == http.StatusServiceUnavailable && path == "/write"
+		if !again || attempt == postsMax {
+			return fmt.Errorf("%s answered %d: %.1000s", path, a.Status, a.Body)
+		}
+		seconds, err := strconv.Atoi(a.Header.Get("Retry-After"))
+		if err != nil {
+			return fmt.Errorf("%s answered %d, with Retry-After: %w", path, a.Status, err)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(time.Duration(seconds) * time.Second):
+		}
+	}
 }
 
 // measure sends the load to a fresh system and waits until it is settled.
