@@ -82,35 +82,46 @@ func measureEngine(ctx context.Context, o options, folder string, out io.Writer)
 	return failures(questions, all)
 }
 
-// loadAll loads every system and returns those that run with their last load, also when it fails.
+// loadAll loads every system and returns those that run with their last load, also when it fails. They are loaded
+// in turn, so that hours at which the machine is slow are the same for all.
 func loadAll(ctx context.Context, o options, folder string) (all []*measured, err error) {
 	var load *encoded
-	for _, s := range starters(o) {
-		if format := o.format(s.peer); load == nil || load.format != format {
-			load = encode(o.shape(), format)
+	list := starters(o)
+	measures := make([]measured, len(list))
+	defer func() {
+		for i := range measures {
+			if measures[i].system != nil {
+				all = append(all, &measures[i])
+			}
 		}
-		m := &measured{}
-		for turn := range o.loads {
-			if err := m.load(ctx, o, s, load, filepath.Join(folder, fmt.Sprintf("%s-%d", s.name, turn))); err != nil {
-				if m.system != nil {
-					all = append(all, m)
-				}
+	}()
+	for turn := range o.loads {
+		for i, s := range list {
+			if format := o.format(s.peer); load == nil || load.format != format {
+				load = encode(o.shape(), format)
+			}
+			m := &measures[i]
+			err = m.load(ctx, o, s, load, filepath.Join(folder, fmt.Sprintf("%s-%d", s.name, turn)))
+			if err == nil && turn+1 < o.loads {
+				err = m.drop()
+			}
+			if err != nil {
 				return all, fmt.Errorf("load %s: %w", s.name, err)
 			}
 		}
-		all = append(all, m)
 	}
 	return all, nil
 }
 
-// load loads a system that is started afresh, in place of the one before it.
+// drop ends the system and removes what it stored.
+func (m *measured) drop() error {
+	s := m.system
+	m.system = nil
+	return errors.Join(s.stop(), os.RemoveAll(s.folder))
+}
+
+// load loads a system that is started afresh.
 func (m *measured) load(ctx context.Context, o options, s starter, load *encoded, folder string) (err error) {
-	if before := m.system; before != nil {
-		m.system = nil
-		if err := errors.Join(before.stop(), os.RemoveAll(before.folder)); err != nil {
-			return err
-		}
-	}
 	if m.system, err = s.start(ctx, o, folder); err != nil {
 		return err
 	}
