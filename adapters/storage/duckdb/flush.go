@@ -223,13 +223,15 @@ func compactNewest(ctx context.Context, c *engine.Conn, catalog string) error {
 // writeSeries appends the series that the file does not have, and their metrics.
 func writeSeries(ctx context.Context, c *engine.Conn, catalog string, list catalogue.List, before rowCounts) error {
 	var names []string
+	var key []byte
 	err := appendRows(ctx, c, catalog, "series", max(0, list.Len()-before.series), func(b engine.Batch, first, rows int) {
 		ids, metrics := b.Int64s(0), b.Int64s(1)
 		for row := range rows {
 			id := before.series + first + row
 			metric := list.MetricOf(catalogue.SeriesID(id))
 			ids[row], metrics[row] = int64(id), int64(metric)
-			b.SetText(2, row, string(list.AppendKey(nil, catalogue.SeriesID(id))))
+			key = list.AppendKey(key[:0], catalogue.SeriesID(id))
+			b.SetText(2, row, string(key))
 			if int(metric) == before.metrics+len(names) {
 				names = append(names, list.Name(metric).String())
 			}
