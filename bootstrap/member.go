@@ -298,12 +298,12 @@ func (m *member) run(ctx context.Context, serving func()) error {
 	}{
 		{"replication", m.replication.Run},
 		{"transport", m.transport.Run},
+		{"stewardship", m.steward.Run}, // as long as this node can be made to lead
 		{"maintenance", m.maintainer.Run},
 		{"calls of nodes", m.rpc.Run},
 		{"clients of nodes", m.retainPeers},
 		{"hosting", m.host.Run},
 		{"reports", m.reporter.Run},
-		{"stewardship", m.steward.Run},
 		{"direction", m.director.Run},
 		{"retention", m.keeper.Run},
 		{"recruiting", m.recruiter.Run},

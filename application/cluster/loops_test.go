@@ -230,12 +230,68 @@ func TestHandOverTriesOthers(t *testing.T) {
 	}
 }
 
+// TestGivesAwayWhatItGetsWhileItStops has a group handed to a node that has handed it over before: whoever
+// leads it does not know that the node stops.
+func TestGivesAwayWhatItGetsWhileItStops(t *testing.T) {
+	w := trio(t)
+	n := w.nodes[worker1]
+	group := cluster.ShardGroup(0)
+	c := w.groups[group]
+	c.leader = n.replicas[group]
+	w.elect(c)
+	deaf := &deafHeirs{paperNode: n, group: group}
+	steward := appcluster.NewSteward(n.view, deaf, deaf, func(action string, err error) { t.Errorf("%s: %v", action, err) })
+	steward.HandOver(t.Context())
+	if len(deaf.asked) != 1 || c.leader != deaf.asked[0] {
+		t.Fatalf("asked %v, and %v leads; want one, which leads", deaf.asked, c.leader)
+	}
+	c.leader = n.replicas[group]
+	deaf.losses = 2
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	deaf.heard = cancel
+	if err := steward.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if a := deaf.asked; len(a) != 3 || a[1] == a[2] || c.leader != a[2] {
+		t.Errorf("asked %v, and %v leads; want two more, the last of which leads", a, c.leader)
+	}
+}
+
+// TestWishNotGrantedIsNotRepeatedSoon has the preferred leader not hear: each wish keeps writes waiting.
+func TestWishNotGrantedIsNotRepeatedSoon(t *testing.T) {
+	w := trio(t)
+	group := cluster.ShardGroup(0)
+	c := w.groups[group]
+	preferred, ok := w.nodes[control].view.State().PreferredLeader(group.Shard, func(cluster.NodeID) bool { return true })
+	if !ok {
+		t.Fatal("nobody is preferred")
+	}
+	n := w.nodes[worker1]
+	if n.replicas[group] == preferred.ID {
+		n = w.nodes[worker2]
+	}
+	c.leader = n.replicas[group]
+	w.elect(c)
+	deaf := &deafHeirs{paperNode: n, group: group, losses: 1}
+	told := 0
+	steward := appcluster.NewSteward(n.view, deaf, deaf, func(string, error) { told++ })
+	rounds := 0
+	for ; rounds < 100 && c.leader != preferred.ID; rounds++ {
+		steward.Round(t.Context())
+	}
+	if len(deaf.asked) != 2 || told != 1 || rounds != 40 {
+		t.Errorf("asked %v in %d rounds and told of %d failures, want two in 40 and one", deaf.asked, rounds, told)
+	}
+}
+
 // deafHeirs are replicas of a group that do not hear the first wishes.
 type deafHeirs struct {
 	*paperNode
 	group  cluster.Group
 	losses int
 	asked  []cluster.ReplicaID
+	heard  func() // called after a wish that was heard, if not nil
 }
 
 func (d *deafHeirs) Configuration(group cluster.Group) (cluster.Configuration, bool) {
@@ -248,6 +304,9 @@ func (d *deafHeirs) Configuration(group cluster.Group) (cluster.Configuration, b
 func (d *deafHeirs) Change(ctx context.Context, group cluster.Group, step cluster.Step) error {
 	if d.asked = append(d.asked, step.Replica); len(d.asked) <= d.losses {
 		return context.DeadlineExceeded
+	}
+	if d.heard != nil {
+		defer d.heard()
 	}
 	return d.paperNode.Change(ctx, group, step)
 }

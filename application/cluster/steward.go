@@ -24,7 +24,7 @@ const (
 	// handOverTry is how long a stopping node gives one replica to take a group over: a few round trips, and
 	// less than the election timeout for which a lost wish would keep writes waiting.
 	handOverTry = 300 * time.Millisecond
-	// handOverLook is how long it waits before it tries again.
+	// handOverLook is how long it waits before it looks again at what it leads.
 	handOverLook = 50 * time.Millisecond
 )
 
@@ -36,6 +36,7 @@ type Steward struct {
 	timer   outbound.Timer
 	report  Reporting
 	rounds  map[cluster.Group]int // for how many rounds groups were led here and settled; only Round uses it
+	handed  chan struct{}         // closed when HandOver has ended
 	mu      struct {
 		sync.Mutex
 		settled map[cluster.Group]uint64 // groups led here and the epoch of the placement they have
@@ -44,19 +45,30 @@ type Steward struct {
 
 // NewSteward returns a steward; Run does its work.
 func NewSteward(view *View, control outbound.GroupController, timer outbound.Timer, report Reporting) *Steward {
-	s := &Steward{view: view, control: control, timer: timer, report: report, rounds: map[cluster.Group]int{}}
+	s := &Steward{view: view, control: control, timer: timer, report: report, rounds: map[cluster.Group]int{}, handed: make(chan struct{})}
 	s.mu.settled = map[cluster.Group]uint64{}
 	return s
 }
 
-// Run works until ctx ends.
+// Run works until ctx ends. After HandOver it only gives away what this node is made to lead: others do
+// not know that it stops, and may just be handing their groups to it as the preferred leader.
 func (s *Steward) Run(ctx context.Context) error {
-	for {
+	for handed := false; !handed; {
 		s.Round(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-s.handed:
+			handed = true
 		case <-s.timer.After(stewardInterval):
+		}
+	}
+	for attempt := 0; ; attempt++ {
+		s.each(func(group cluster.Group) { _ = s.pass(ctx, group, attempt) }) // HandOver told what nobody can take
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.timer.After(handOverLook):
 		}
 	}
 }
@@ -111,11 +123,20 @@ func (s *Steward) tend(ctx context.Context, state *cluster.State, group cluster.
 	default:
 		s.setSettled(group, 0)
 	}
-	ctx, cancel := context.WithTimeout(ctx, stewardStepMax)
-	defer cancel()
-	if err := s.control.Change(ctx, group, step); err != nil && ctx.Err() == nil {
+	if err := s.carryOut(ctx, group, step); err != nil && ctx.Err() == nil {
+		s.rounds[group] = 0 // a wish that was not granted held writes up for a moment
 		s.report(fmt.Sprintf("change configuration of %s", group), err)
 	}
+}
+
+func (s *Steward) carryOut(ctx context.Context, group cluster.Group, step cluster.Step) error {
+	limit := stewardStepMax
+	if step.Kind == cluster.StepTransfer {
+		limit = handOverTry
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return s.control.Change(ctx, group, step)
 }
 
 // leaderStep hands a group to its preferred leader when that replica is up and has the log. A meta
@@ -147,39 +168,34 @@ func (s *Steward) leaderStep(state *cluster.State, group cluster.Group, c cluste
 
 // HandOver gives every group that this node leads to another replica that is fit to lead, all at once,
 // until that is done or ctx ends: what remains is taken over by election. A wish that is not granted soon is
-// taken to another replica, or there again: a node that came back a moment ago may not hear it yet.
+// taken to another replica, or there again: a node that came back a moment ago may not hear it yet. It may
+// be called once; what this node is made to lead later, Run gives away.
 func (s *Steward) HandOver(ctx context.Context) {
+	defer close(s.handed)
+	s.each(func(group cluster.Group) {
+		if err := s.handOver(ctx, group); err != nil {
+			s.report(fmt.Sprintf("hand over %s", group), err)
+		}
+	})
+}
+
+// each calls do for all groups at once and waits for it.
+func (s *Steward) each(do func(cluster.Group)) {
 	state := s.view.State()
 	if state == nil {
 		return
 	}
-	groups := []cluster.Group{cluster.MetaGroup()}
-	for i := range state.Blueprint().Shards.Count() {
-		groups = append(groups, cluster.ShardGroup(shard.ID(i)))
-	}
 	var wg sync.WaitGroup
-	for _, group := range groups {
-		wg.Go(func() {
-			if err := s.handOver(ctx, group); err != nil {
-				s.report(fmt.Sprintf("hand over %s", group), err)
-			}
-		})
+	wg.Go(func() { do(cluster.MetaGroup()) })
+	for i := range state.Blueprint().Shards.Count() {
+		wg.Go(func() { do(cluster.ShardGroup(shard.ID(i))) })
 	}
 	wg.Wait()
 }
 
 func (s *Steward) handOver(ctx context.Context, group cluster.Group) error {
 	for attempt := 0; ; attempt++ {
-		c, leads := s.control.Configuration(group)
-		others := slices.DeleteFunc(slices.Clone(c.Members), func(m cluster.Member) bool { return m.ID == c.Leader || m.Learner })
-		if !leads || len(others) == 0 {
-			return nil
-		}
-		heirs := slices.DeleteFunc(others, func(m cluster.Member) bool { return !m.Active || !m.CaughtUp })
-		var err error = errNoHeir
-		if len(heirs) > 0 {
-			err = s.transfer(ctx, group, heirs[attempt%len(heirs)].ID)
-		}
+		err := s.pass(ctx, group, attempt)
 		if err == nil {
 			return nil
 		}
@@ -191,10 +207,18 @@ func (s *Steward) handOver(ctx context.Context, group cluster.Group) error {
 	}
 }
 
-func (s *Steward) transfer(ctx context.Context, group cluster.Group, to cluster.ReplicaID) error {
-	ctx, cancel := context.WithTimeout(ctx, handOverTry)
-	defer cancel()
-	return s.control.Change(ctx, group, cluster.Step{Kind: cluster.StepTransfer, Replica: to})
+// pass gives the group, if it is led here and others vote, to one that is fit to lead: attempt says which.
+func (s *Steward) pass(ctx context.Context, group cluster.Group, attempt int) error {
+	c, leads := s.control.Configuration(group)
+	others := slices.DeleteFunc(slices.Clone(c.Members), func(m cluster.Member) bool { return m.ID == c.Leader || m.Learner })
+	if !leads || len(others) == 0 {
+		return nil
+	}
+	heirs := slices.DeleteFunc(others, func(m cluster.Member) bool { return !m.Active || !m.CaughtUp })
+	if len(heirs) == 0 {
+		return errNoHeir
+	}
+	return s.carryOut(ctx, group, cluster.Step{Kind: cluster.StepTransfer, Replica: heirs[attempt%len(heirs)].ID})
 }
 
 // errNoHeir is for a group that nobody else is fit to lead.

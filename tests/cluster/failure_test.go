@@ -132,18 +132,16 @@ func TestKills(t *testing.T) {
 }
 
 // TestRollingRestart stops and starts every node in order: clients that use nodes which say that they are
-// ready see no failure and hardly a pause. Now and then one shard takes no write for as long as an
-// election takes, where the node before came back a moment ago: by default one stop may, with -long none.
+// ready see no failure and hardly a pause.
 func TestRollingRestart(t *testing.T) {
-	rounds, electionsMax := 1, 1
+	rounds := 1
 	if *longFlag {
-		rounds, electionsMax = 5, 0
+		rounds = 5
 	}
 	f := form(t, 2)
 	l := load(t, f)
 	wait(t, time.Second)
 	failedBefore, _ := l.Failures()
-	elections := 0
 	for range rounds {
 		for _, n := range f.Nodes {
 			began := time.Now()
@@ -158,10 +156,7 @@ func TestRollingRestart(t *testing.T) {
 			wait(t, 500*time.Millisecond)
 			worst := fleet.Worst(l.Gaps(began, time.Now()))
 			t.Logf("%s: stopped in %v, longest gap %v", n.Name, stopped.Round(time.Millisecond), worst.Length.Round(time.Millisecond))
-			if worst.Length <= gracefulGapMax {
-				continue
-			}
-			if elections++; elections > electionsMax || worst.Length > gapMedianMax {
+			if worst.Length > gracefulGapMax {
 				t.Errorf("%s: shard %v took no write for %v, want at most %v; its log:\n%s", n.Name, worst.Shard, worst.Length, gracefulGapMax, fleet.Telling(log))
 			}
 		}
