@@ -8,6 +8,9 @@ import (
 	"github.com/rs/zerolog"
 )
 
+// logTimeFormat has milliseconds: what several nodes log about one event is read side by side.
+const logTimeFormat = "2006-01-02T15:04:05.000Z07:00"
+
 // newLogger returns the one logger of the process.
 func newLogger(c Config, out io.Writer) (zerolog.Logger, error) {
 	level, err := zerolog.ParseLevel(c.LogLevel)
@@ -15,9 +18,12 @@ func newLogger(c Config, out io.Writer) (zerolog.Logger, error) {
 		return zerolog.Nop(), fmt.Errorf("parse log level: %w", err)
 	}
 	if c.LogFormat == "text" {
-		out = zerolog.ConsoleWriter{Out: out, NoColor: true, TimeFormat: time.RFC3339}
+		out = zerolog.ConsoleWriter{Out: out, NoColor: true, TimeFormat: logTimeFormat}
 	}
-	return zerolog.New(out).Level(level).With().Timestamp().Str("node", c.NodeID).Logger(), nil
+	stamp := zerolog.HookFunc(func(e *zerolog.Event, _ zerolog.Level, _ string) {
+		e.Str(zerolog.TimestampFieldName, time.Now().UTC().Format(logTimeFormat))
+	})
+	return zerolog.New(out).Level(level).Hook(stamp).With().Str("node", c.NodeID).Logger(), nil
 }
 
 // MarshalZerologObject logs the configuration, without the secret.
