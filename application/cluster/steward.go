@@ -63,14 +63,18 @@ func (s *Steward) Run(ctx context.Context) error {
 		case <-s.timer.After(stewardInterval):
 		}
 	}
-	for attempt := 0; ; attempt++ {
-		s.each(func(group cluster.Group) { _ = s.pass(ctx, group, attempt) }) // HandOver told what nobody can take
+	// What is handed to this node at the last moment it hands on all the same, so the last look comes after
+	// ctx ended, and each takes a bounded time.
+	looking := context.WithoutCancel(ctx)
+	for attempt, ended := 0, false; !ended; attempt++ {
 		select {
 		case <-ctx.Done():
-			return nil
+			ended = true
 		case <-s.timer.After(handOverLook):
 		}
+		s.each(func(group cluster.Group) { _ = s.pass(looking, group, attempt) }) // HandOver told what nobody can take
 	}
+	return nil
 }
 
 // Settled returns the groups led here whose configuration equals their placement, for the report to
@@ -120,11 +124,12 @@ func (s *Steward) tend(ctx context.Context, state *cluster.State, group cluster.
 		if step.Kind != cluster.StepTransfer || s.rounds[group] < transferRoundsMin {
 			return
 		}
+		// Granted or not, the next wish has time: a replica that cannot lead gives the group straight back.
+		s.rounds[group] = 0
 	default:
 		s.setSettled(group, 0)
 	}
 	if err := s.carryOut(ctx, group, step); err != nil && ctx.Err() == nil {
-		s.rounds[group] = 0 // a wish that was not granted held writes up for a moment
 		s.report(fmt.Sprintf("change configuration of %s", group), err)
 	}
 }
