@@ -76,6 +76,7 @@ func New(config Config, ports Ports) (*Server, error) {
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	requests, cancelRequests := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancelRequests(errServerClosed)
+	limited := limitConnections(listener, s.config.ConnectionsMax)
 	server := &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -85,10 +86,10 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		MaxHeaderBytes:    HeaderBytesMax,
 		ErrorLog:          log.New(serverLog{s.config.Logger}, "", 0),
 		BaseContext:       func(net.Listener) context.Context { return requests },
-		ConnState:         uncountLinks,
+		ConnState:         limited.connState,
 	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(limitConnections(listener, s.config.ConnectionsMax)) }()
+	go func() { served <- server.Serve(limited) }()
 	select {
 	case err := <-served:
 		s.stopping.Store(true)
@@ -97,6 +98,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	}
 	s.stopping.Store(true)
 	s.drain(served)
+	limited.closeUnused()
 	err := s.shutdown(ctx, server, cancelRequests)
 	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
 		err = errors.Join(err, fmt.Errorf("serve http: %w", serveErr))

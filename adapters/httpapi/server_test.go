@@ -300,6 +300,30 @@ func TestStopFinishesWhatIsInFlight(t *testing.T) {
 	})
 }
 
+// TestStopClosesUnusedConnections: a client keeps a connection in reserve on which it has never asked anything.
+func TestStopClosesUnusedConnections(t *testing.T) {
+	serve(t, func(c *Config) { c.DrainWait = time.Second }, func(t *testing.T, s *served) {
+		t.Helper()
+		conn, err := s.listener.dial(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer closeNow(t, conn)
+		synctest.Wait()
+		began := time.Now()
+		s.stop()
+		if err := <-s.result; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+		if took := time.Since(began); took > time.Second+unusedAge {
+			t.Errorf("Serve returned after %s, want it not to wait for a connection that nobody uses", took)
+		}
+		if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			t.Errorf("the connection: %v, want it closed", err)
+		}
+	})
+}
+
 func TestStopCutsOffWhatDoesNotFinish(t *testing.T) {
 	serve(t, nil, func(t *testing.T, s *served) {
 		t.Helper()
