@@ -72,10 +72,10 @@ type Node struct {
 func New(ctx context.Context, o Options) (*Fleet, error) {
 	f := &Fleet{options: o}
 	f.mu.processes = map[int]string{}
-	f.Network = newNetwork(func(source *net.TCPAddr) string {
+	f.Network = newNetwork(func(source, target net.Addr) string {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		return owner(source, f.mu.processes)
+		return owner(source, target, f.mu.processes)
 	})
 	control, err := f.add(ctx, "c1", "control")
 	if err != nil {

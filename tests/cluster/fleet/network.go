@@ -6,16 +6,10 @@ import (
 	"io"
 	"net"
 	"sync"
-	"time"
 )
 
 // chunkBytesMax bounds what one direction of a connection holds back while its link is frozen.
 const chunkBytesMax = 32 << 10
-
-const (
-	identifyTries = 20
-	identifyPause = time.Millisecond
-)
 
 // link is one direction between two nodes.
 type link struct{ from, to string }
@@ -24,8 +18,8 @@ type link struct{ from, to string }
 // them: a frozen link passes no bytes and tells neither side, a cut one also ends the connections. It is
 // safe for concurrent use.
 type Network struct {
-	// identify returns the node that a connection's source address belongs to, "" for none.
-	identify func(source *net.TCPAddr) string
+	// identify returns the node that holds a connection's source end, "" for none.
+	identify func(source, target net.Addr) string
 
 	wg sync.WaitGroup
 	mu struct {
@@ -56,7 +50,7 @@ func (p *pipe) close() {
 }
 
 // newNetwork returns a network whose links are all whole.
-func newNetwork(identify func(*net.TCPAddr) string) *Network {
+func newNetwork(identify func(source, target net.Addr) string) *Network {
 	n := &Network{identify: identify}
 	n.mu.frozen, n.mu.cut, n.mu.pipes = map[link]bool{}, map[link]bool{}, map[*pipe]bool{}
 	n.mu.changed = make(chan struct{})
@@ -87,8 +81,7 @@ func (n *Network) expose(ctx context.Context, name, target string) (string, erro
 
 // serve carries one connection until either side or the network ends it.
 func (n *Network) serve(conn net.Conn, name, target string) {
-	source, _ := conn.RemoteAddr().(*net.TCPAddr)
-	p := &pipe{from: n.identified(source), to: name, dialled: conn, done: make(chan struct{})}
+	p := &pipe{from: n.identify(conn.RemoteAddr(), conn.LocalAddr()), to: name, dialled: conn, done: make(chan struct{})}
 	if p.from == "" { // nothing may pass around the links
 		reset(conn)
 		return
@@ -115,18 +108,6 @@ func (n *Network) serve(conn net.Conn, name, target string) {
 	n.mu.Lock()
 	delete(n.mu.pipes, p)
 	n.mu.Unlock()
-}
-
-// identified asks again when a connection seems to be nobody's: the kernel's table of connections may
-// miss some while others come and go.
-func (n *Network) identified(source *net.TCPAddr) string {
-	for range identifyTries {
-		if name := n.identify(source); name != "" {
-			return name
-		}
-		time.Sleep(identifyPause)
-	}
-	return ""
 }
 
 // reset ends a connection the hard way, as a host that is gone would.

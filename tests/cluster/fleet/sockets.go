@@ -5,37 +5,26 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
+
+	"github.com/vishvananda/netlink"
 )
 
-// owner returns which of the processes holds the connection whose local end is source: the kernel's
-// table of connections tells its inode, and the processes' descriptors who has it open.
-func owner(source *net.TCPAddr, processes map[int]string) string {
-	if source == nil {
-		return ""
+// owner returns which of the processes holds the connection from source to target: the kernel tells its
+// inode, and the processes' descriptors who has it open. The kernel is asked for this one connection, by
+// its sock_diag: its table in /proc takes milliseconds to read, and misses some while others come and go.
+func owner(source, target net.Addr, processes map[int]string) string {
+	socket, err := netlink.SocketGet(source, target)
+	if err != nil || socket.INode == 0 {
+		return "" // closed by now
 	}
-	content, err := os.ReadFile("/proc/net/tcp")
-	if err != nil {
-		return ""
-	}
-	ip := source.IP.To4()
-	local := fmt.Sprintf("%02X%02X%02X%02X:%04X", ip[3], ip[2], ip[1], ip[0], source.Port)
-	inode := ""
-	for line := range strings.Lines(string(content)) {
-		if fields := strings.Fields(line); len(fields) > 9 && fields[1] == local {
-			inode = fields[9]
-		}
-	}
-	if inode == "" {
-		return ""
-	}
+	want := fmt.Sprintf("socket:[%d]", socket.INode)
 	for pid, name := range processes {
 		descriptors, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
 		if err != nil {
 			continue
 		}
 		for _, d := range descriptors {
-			if target, err := os.Readlink(d); err == nil && target == "socket:["+inode+"]" {
+			if link, err := os.Readlink(d); err == nil && link == want {
 				return name
 			}
 		}
