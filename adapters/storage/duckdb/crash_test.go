@@ -21,11 +21,12 @@ import (
 const (
 	writerDirectory    = "RAFTMETRICS_TEST_WRITER_DIRECTORY"
 	installerDirectory = "RAFTMETRICS_TEST_INSTALLER_DIRECTORY"
-	mergerDirectory    = "RAFTMETRICS_TEST_MERGER_DIRECTORY"
+	mergerDirectory    = "RAFTMETRICS_TEST_MERGER_DIRECTORY" // into new files where that pays
+	tidierDirectory    = "RAFTMETRICS_TEST_TIDIER_DIRECTORY" // inside the file
 )
 
 func TestMain(m *testing.M) {
-	for variable, run := range map[string]func(string) error{writerDirectory: write, installerDirectory: installs, mergerDirectory: writeAndMerge} {
+	for variable, run := range map[string]func(string) error{writerDirectory: write, installerDirectory: installs, mergerDirectory: writeAndMerge, tidierDirectory: writeAndTidy} {
 		if directory := os.Getenv(variable); directory != "" {
 			fmt.Fprintln(os.Stderr, run(directory))
 			os.Exit(1)

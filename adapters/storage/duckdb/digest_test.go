@@ -26,7 +26,13 @@ type pair struct {
 
 func newPair(t *testing.T) *pair {
 	t.Helper()
-	store, err := duckdb.New(duckdb.Options{Directory: t.TempDir(), Cluster: "test"})
+	return newPairOf(t, duckdb.Options{})
+}
+
+func newPairOf(t *testing.T, o duckdb.Options) *pair {
+	t.Helper()
+	o.Directory, o.Cluster = t.TempDir(), "test"
+	store, err := duckdb.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,6 +43,11 @@ func (e *eraser) finish() error {
 	if err := e.conn.Exec(e.ctx, "DELETE FROM "+e.catalog+".runs"); err != nil {
 		return err
 	}
+	return e.writeRuns(e.catalog)
+}
+
+// writeRuns adds what is left of the runs to the file called catalog.
+func (e *eraser) writeRuns(catalog string) error {
 	var left []run
 	for _, r := range e.runs {
 		if r.rows > 0 {
@@ -50,7 +55,7 @@ func (e *eraser) finish() error {
 		}
 	}
 	slices.SortFunc(left, compareRuns)
-	return writeRuns(e.ctx, e.conn, e.catalog, left)
+	return writeRuns(e.ctx, e.conn, catalog, left)
 }
 
 func (e *eraser) exec(text string, args ...any) error {

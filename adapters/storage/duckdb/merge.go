@@ -41,7 +41,7 @@ func (s *Store) Merge(ctx context.Context, id shard.ID, all bool) (more bool, er
 	}
 	err = s.with(running, forMerges, func(ctx context.Context, c *engine.Conn) error {
 		if todo.rewrite {
-			return s.rewriteFile(ctx, c, r)
+			return s.rewriteFile(ctx, c, r, todo)
 		}
 		return s.recovered(ctx, c, r, s.tidy(ctx, c, r, todo))
 	}, r)
@@ -57,7 +57,7 @@ type chores struct {
 	merges  [][]run
 	expired []expiry
 	cutoffs []int64 // by metric, which expired comes from
-	rewrite bool    // of the whole file
+	rewrite bool    // of the whole file, in which the merges are done on the way
 }
 
 func (c chores) none() bool { return len(c.merges) == 0 && len(c.expired) == 0 && !c.rewrite }
@@ -69,13 +69,17 @@ type expiry struct {
 }
 
 // chores returns what is to be done next. Windows are dropped first: what goes need not be merged. The file
-// is rewritten last, for merges leave most of the free space behind.
+// is rewritten last, for merges leave most of the free space behind; where they would leave so much that it
+// were rewritten next, they are done while it is.
 func (r *replica) chores(all bool) chores {
 	runs := r.runList()
 	if expired, cutoffs := r.expiries(runs); len(expired) > 0 {
 		return chores{expired: expired, cutoffs: cutoffs}
 	}
-	merges := chooseMerges(runs, all)
+	if merges := chooseMerges(runs, all, math.MaxInt64, math.MaxInt); r.mergesAnew(merges, runs, all) {
+		return chores{merges: merges, rewrite: true}
+	}
+	merges := chooseMerges(runs, all, stepRowsMax, stepWindowsMax)
 	return chores{merges: merges, rewrite: len(merges) == 0 && r.wantsRewrite(all)}
 }
 

@@ -3,6 +3,7 @@ package duckdb_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -20,11 +21,17 @@ import (
 // the metric brief, of which it deletes those of the index before.
 const mergedPerFlush = 20_000
 
-// writeAndMerge goes on from what is stored, flush after flush, with all merging after each, rewriting
-// included, and tells each durable index, for ever.
-func writeAndMerge(directory string) error {
+// writeAndMerge merges into new files wherever that leaves any space free.
+func writeAndMerge(directory string) error { return mergeForever(directory, 1) }
+
+// writeAndTidy merges inside the file.
+func writeAndTidy(directory string) error { return mergeForever(directory, math.MaxInt64) }
+
+// mergeForever goes on from what is stored, flush after flush, with all merging after each, and tells each
+// durable index.
+func mergeForever(directory string, rewriteFrom int64) error {
 	ctx := context.Background()
-	s, err := duckdb.New(duckdb.Options{Directory: directory, Cluster: "test"}.WithRewriteFrom(1))
+	s, err := duckdb.New(duckdb.Options{Directory: directory, Cluster: "test"}.WithRewriteFrom(rewriteFrom))
 	if err != nil {
 		return err
 	}
@@ -82,8 +89,8 @@ func TestKilledMerging(t *testing.T) {
 	rewritten := false
 	random := rand.New(rand.NewPCG(seed, 0))
 	n := newNode(t, duckdb.Options{})
-	for range 8 {
-		told := killed(t, mergerDirectory, n.options.Directory, 1+random.IntN(5), time.Duration(random.IntN(150_000))*time.Microsecond)
+	for range 12 {
+		told := killed(t, []string{mergerDirectory, tidierDirectory}[random.IntN(2)], n.options.Directory, 1+random.IntN(5), time.Duration(random.IntN(150_000))*time.Microsecond)
 		s := start(t, n)
 		state := open(t, s, 0)
 		if state.Index < told || string(state.Machine) != machineOf(state.Index) {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb"
@@ -46,11 +47,18 @@ func runsOf(t *testing.T, s *duckdb.Store) (runs, rows int64) {
 }
 
 // TestMergeKeepsContent flushes, replaces, deletes and merges at random and compares digests with the
-// adapter that keeps everything in memory, and rollups with the samples.
+// adapter that keeps everything in memory, and rollups with the samples: merged inside the file, and into new
+// ones.
 func TestMergeKeepsContent(t *testing.T) {
+	t.Run("inside", func(t *testing.T) { mergeKeepsContent(t, duckdb.Options{}.WithRewriteFrom(math.MaxInt64)) })
+	t.Run("anew", func(t *testing.T) { mergeKeepsContent(t, duckdb.Options{}.WithRewriteFrom(1)) })
+}
+
+func mergeKeepsContent(t *testing.T, o duckdb.Options) {
+	t.Helper()
 	t.Logf("-digest-seed=%d", *digestSeed)
 	r := rand.New(rand.NewPCG(*digestSeed, 1))
-	p := newPair(t)
+	p := newPairOf(t, o)
 	for range 60 {
 		c := randomColumns(r, 1+r.IntN(300))
 		spread := []int64{1, 60_000_000, hour, 30 * hour}[r.IntN(4)]
@@ -104,6 +112,53 @@ func (p *pair) delete(t *testing.T, r *rand.Rand) {
 	b, err := p.memory.Delete(t.Context(), 0, d)
 	if err != nil || a != b {
 		t.Fatalf("existed: %v, in memory %v, %v", a, b, err)
+	}
+}
+
+// TestMergesIntoNewFiles merges most of a file again and again, which is done while it is rewritten, beside
+// queries: each sees all that was flushed before it began, once, and nothing that came after it ended.
+func TestMergesIntoNewFiles(t *testing.T) {
+	n := newNode(t, duckdb.Options{}.WithRewriteFrom(1))
+	s := start(t, n)
+	open(t, s, 0)
+	const flushes, samples = 12, 20_000
+	var begun, ended atomic.Uint64 // flushes
+	stopped, asked := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(asked)
+		for {
+			least := ended.Load()
+			count, _, err := totals(t, s, 0)
+			if most := begun.Load(); err != nil || count < least*samples || count > most*samples || count%samples != 0 {
+				t.Errorf("%d samples, %v, between flushes %d and %d", count, err, least, most)
+			}
+			select {
+			case <-stopped:
+				return
+			default:
+			}
+		}
+	}()
+	for index := uint64(1); index <= flushes; index++ {
+		begun.Store(index)
+		fill(t, s, 0, 5, samples, index)
+		ended.Store(index)
+		mergeFully(t, s, true)
+	}
+	close(stopped)
+	<-asked
+	if runs, rows := runsOf(t, s); runs != 1 || rows != flushes*samples {
+		t.Errorf("%d runs with %d samples", runs, rows)
+	}
+	if done := s.Tidied(); done.Rewrites < flushes/2 || done.Merges != flushes-1 {
+		t.Errorf("%+v: want a merge for each flush but the first, most of them into new files", done)
+	}
+	checkRollups(t, s, 0)
+	stop(t, n)
+	s = start(t, n)
+	open(t, s, 0)
+	if count, sum, err := totals(t, s, 0); err != nil || count != flushes*samples || sum != samples*flushes*(flushes+1)/2 {
+		t.Errorf("after a restart: count=%d sum=%v, %v", count, sum, err)
 	}
 }
 

@@ -14,14 +14,14 @@ const (
 	// them. Merged runs are so merged again when there are as many of them: a row is copied a number of times
 	// that grows with the logarithm (to mergeRunsMin) of the rows of its window.
 	mergeSimilar = 1.5
-	// stepRowsMax and stepWindowsMax bound one step: it ends with the window that reaches one of them.
+	// stepRowsMax and stepWindowsMax bound one step inside a file.
 	stepRowsMax    = 1 << 22
 	stepWindowsMax = 64
 )
 
 // chooseMerges returns which runs to merge next, each element at least two runs of one window, consecutive
-// in the log. With all it is whatever can be merged.
-func chooseMerges(runs []run, all bool) (merges [][]run) {
+// in the log. With all it is whatever can be merged. It ends with the window that reaches one of the bounds.
+func chooseMerges(runs []run, all bool, rowsMax int64, windowsMax int) (merges [][]run) {
 	sorted := slices.SortedFunc(slices.Values(runs), compareRuns)
 	rows := int64(0)
 	for len(sorted) > 0 {
@@ -34,15 +34,20 @@ func chooseMerges(runs []run, all bool) (merges [][]run) {
 		if len(chosen) == 0 {
 			continue
 		}
-		if rows >= stepRowsMax || len(merges) == stepWindowsMax {
+		if rows >= rowsMax || len(merges) == windowsMax {
 			break
 		}
-		for _, r := range chosen {
-			rows += r.rows
-		}
+		rows += rowsOf(chosen)
 		merges = append(merges, chosen)
 	}
 	return merges
+}
+
+func rowsOf(runs []run) (rows int64) {
+	for _, r := range runs {
+		rows += r.rows
+	}
+	return rows
 }
 
 // withBarriers returns the runs of a window, ascending by generation, cut into parts where a run of another

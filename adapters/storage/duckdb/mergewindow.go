@@ -13,26 +13,55 @@ import (
 const stretchRowsMax = 1 << 19
 
 // merge makes one run of runs, which are of one window and consecutive in the log, in the transaction of
-// e. Rows of the file up to lastPlace were there before the transaction. The new run carries the greatest of
-// the generations, so that the order of the log stays; its rollups are made anew from its samples.
+// e. Rows of the file up to lastPlace were there before the transaction.
 func (e *eraser) merge(runs []run, lastPlace int64) error {
-	newest := runs[len(runs)-1]
-	m := merger{eraser: e, since: newest.day * dayMicros, until: (newest.day+newest.days)*dayMicros - 1}
-	dense, rows := int64(0), int64(0)
-	for _, r := range runs {
-		m.gens = append(m.gens, r.gen)
-		rows += r.rows
-		if r.minutes {
-			dense += r.rows
-		}
-	}
+	m := newMerger(e, runs)
 	for _, r := range rollups {
 		if err := e.exec("DELETE FROM "+e.catalog+"."+r.table+" WHERE gen IN (SELECT unnest($1::BIGINT[])) AND bucket >= $2 AND bucket <= $3",
 			m.gens, m.since, m.until); err != nil {
 			return err
 		}
 	}
-	w, err := newRunWriter(e.ctx, e.conn, e.catalog, newest.gen, 2*dense > rows)
+	if err := m.write(e.catalog, runs); err != nil {
+		return err
+	}
+	return e.exec("DELETE FROM "+e.catalog+".points WHERE "+mergerWhere+" AND rowid <= $4", m.gens, m.since, m.until, lastPlace)
+}
+
+// mergerWhere picks the rows of the runs that are merged.
+const mergerWhere = "gen IN (SELECT unnest($1::BIGINT[])) AND since = $2 AND until = $3"
+
+// merger copies the rows of runs of one window, in order, series by series.
+type merger struct {
+	*eraser
+	gens         []int64
+	since, until int64
+
+	series map[int64]int // index into rows
+	rows   [][]logRow
+	pieces [][]logRow // of one series
+	points []memtable.Point
+}
+
+func newMerger(e *eraser, runs []run) *merger {
+	window := runs[0]
+	m := &merger{eraser: e, since: window.day * dayMicros, until: (window.day+window.days)*dayMicros - 1}
+	for _, r := range runs {
+		m.gens = append(m.gens, r.gen)
+	}
+	return m
+}
+
+// write adds the one run to the file called catalog. It carries the greatest of the generations, so that the
+// order of the log stays; its rollups are made anew from its samples.
+func (m *merger) write(catalog string, runs []run) error {
+	newest, dense := runs[len(runs)-1], int64(0)
+	for _, r := range runs {
+		if r.minutes {
+			dense += r.rows
+		}
+	}
+	w, err := newRunWriter(m.ctx, m.conn, catalog, newest.gen, 2*dense > rowsOf(runs))
 	if err != nil {
 		return err
 	}
@@ -48,24 +77,7 @@ func (e *eraser) merge(runs []run, lastPlace int64) error {
 	if err != nil {
 		return err
 	}
-	if err := e.exec("DELETE FROM "+e.catalog+".points WHERE "+mergerWhere+" AND rowid <= $4", m.gens, m.since, m.until, lastPlace); err != nil {
-		return err
-	}
-	return e.renew(runs, merged)
-}
-
-// mergerWhere picks the rows of the runs that are merged.
-const mergerWhere = "gen IN (SELECT unnest($1::BIGINT[])) AND since = $2 AND until = $3"
-
-// merger copies the rows of runs of one window, in order, series by series.
-type merger struct {
-	*eraser
-	gens         []int64
-	since, until int64
-
-	series map[int64]int // index into rows
-	rows   [][]logRow
-	points []memtable.Point
+	return m.renew(runs, merged)
 }
 
 // logRow is a row with its place in the log.
@@ -156,17 +168,38 @@ func (m *merger) index(id int64) int {
 	return at
 }
 
-// ordered returns rows by time, ties in the order of the log.
+// ordered returns rows by time, ties in the order of the log. They come in pieces that are in order, each of
+// one run as a rule, and whose times overlap only where samples came late.
 func (m *merger) ordered(rows []logRow) []memtable.Point {
-	order := func(a, b logRow) int {
-		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.gen, b.gen), cmp.Compare(a.place, b.place))
+	m.pieces = m.pieces[:0]
+	for from := 0; from < len(rows); {
+		to := from + 1
+		for to < len(rows) && compareRows(rows[to-1], rows[to]) <= 0 {
+			to++
+		}
+		m.pieces = append(m.pieces, rows[from:to])
+		from = to
 	}
-	if !slices.IsSortedFunc(rows, order) {
-		slices.SortFunc(rows, order)
+	slices.SortFunc(m.pieces, func(a, b []logRow) int { return compareRows(a[0], b[0]) })
+	for i := 1; i < len(m.pieces); i++ {
+		if before := m.pieces[i-1]; compareRows(before[len(before)-1], m.pieces[i][0]) > 0 {
+			slices.SortFunc(rows, compareRows)
+			m.pieces = append(m.pieces[:0], rows)
+			break
+		}
 	}
 	m.points = m.points[:0]
-	for _, r := range rows {
-		m.points = append(m.points, r.Point)
+	for _, piece := range m.pieces {
+		for i := range piece {
+			m.points = append(m.points, piece[i].Point)
+		}
 	}
 	return m.points
+}
+
+func compareRows(a, b logRow) int {
+	if a.At != b.At {
+		return cmp.Compare(a.At, b.At)
+	}
+	return cmp.Or(cmp.Compare(a.gen, b.gen), cmp.Compare(a.place, b.place))
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
@@ -54,13 +56,36 @@ func (r *replica) measure(ctx context.Context, c *engine.Conn) error {
 // last rewritten.
 func (r *replica) wantsRewrite(all bool) bool {
 	s := r.space.Load()
-	return s != nil && s.wasteful(r.rewriteFrom) && (all || time.Since(time.Unix(0, r.rewrittenAt.Load())) >= rewriteEvery)
+	return s != nil && s.wasteful(r.rewriteFrom) && r.mayRewrite(all)
 }
 
-// rewriteFile copies the file, whose flush is locked, to one of the next generation and has it take its
-// place, under the same name in SQL. Before the pointer is replaced a crash leaves the old one, after it the
-// new; both have the same content. Where statements on the old one do not end in time it stays.
-func (s *Store) rewriteFile(ctx context.Context, c *engine.Conn, r *replica) error {
+func (r *replica) mayRewrite(all bool) bool {
+	return all || time.Since(time.Unix(0, r.rewrittenAt.Load())) >= rewriteEvery
+}
+
+// anewRowsMax bounds the rows of a file that is rewritten to merge most of it, for its flush waits.
+const anewRowsMax = 1 << 25
+
+// mergesAnew reports whether merges, if done inside the file, would leave so much of it free that it were to
+// be rewritten. The merged runs' share of the file is as large as their share of its rows.
+func (r *replica) mergesAnew(merges [][]run, runs []run, all bool) bool {
+	s := r.space.Load()
+	if len(merges) == 0 || s == nil || s.rewritten || !r.mayRewrite(all) {
+		return false
+	}
+	rows, merged := rowsOf(runs), int64(0)
+	for _, m := range merges {
+		merged += rowsOf(m)
+	}
+	freed := int64(float64(s.bytes-s.free) * float64(merged) / float64(rows))
+	return rows <= anewRowsMax && space{bytes: s.bytes + freed, free: s.free + freed}.wasteful(r.rewriteFrom)
+}
+
+// rewriteFile copies the file, whose flush is locked, to one of the next generation, where what is to be
+// merged becomes one run a window, and has it take its place, under the same name in SQL. Before the pointer
+// is replaced a crash leaves the old one, after it the new; both have the same content. Where statements on
+// the old one do not end in time it stays.
+func (s *Store) rewriteFile(ctx context.Context, c *engine.Conn, r *replica, todo chores) error {
 	r.rewrittenAt.Store(time.Now().UnixNano())
 	before := r.space.Load()
 	if err := s.hasRoom(before.bytes - before.free); err != nil {
@@ -71,19 +96,21 @@ func (s *Store) rewriteFile(ctx context.Context, c *engine.Conn, r *replica) err
 	if err != nil {
 		return fmt.Errorf("rewrite: %w", err)
 	}
-	err = s.newFile(ctx, c, r.id, next, func(catalog string) error { return s.copyTables(ctx, c, r, catalog) })
+	err = s.newFile(ctx, c, r.id, next, func(catalog string) error { return copyFile(ctx, c, r.catalog, catalog, todo.merges) })
 	if err != nil {
 		return s.recovered(ctx, c, r, fmt.Errorf("rewrite: %w", err))
 	}
-	if !lockSoon(ctx, r.file.TryLock) {
+	if !lockSoon(ctx, func() bool { return r.rewrites.try(r.file.TryLock) }) {
 		r.space.Store(&space{rewritten: true}) // Until the next flush: not to be tried again at once.
 		return os.Remove(f.file(next))
 	}
 	defer r.file.Unlock()
+	defer r.rewrites.end()
 	if err := s.swap(context.WithoutCancel(ctx), c, r, next); err != nil {
 		return fmt.Errorf("rewrite: %w", err)
 	}
 	s.tidied.rewrites.Add(1)
+	s.tidied.note(todo, 0)
 	if after := r.space.Load(); after.bytes < before.bytes {
 		s.tidied.freed.Add(uint64(before.bytes - after.bytes))
 	}
@@ -106,19 +133,52 @@ func lockSoon(ctx context.Context, try func() bool) bool {
 	return true
 }
 
-// copyTables fills a new file with the content of r's, row by row in its order.
-func (s *Store) copyTables(ctx context.Context, c *engine.Conn, r *replica, catalog string) error {
+// copyFile fills a new file, called to, with the content of another: what is not merged row by row in its
+// order, and then the runs that come of merges.
+func copyFile(ctx context.Context, c *engine.Conn, from, to string, merges [][]run) error {
 	return c.Transact(ctx, func() error {
 		for _, t := range tables {
-			if err := c.Exec(ctx, "CREATE TABLE "+catalog+"."+t.name+" ("+t.columns+")"); err != nil {
+			if err := c.Exec(ctx, "CREATE TABLE "+to+"."+t.name+" ("+t.columns+")"); err != nil {
 				return err
 			}
-			if err := c.Exec(ctx, "INSERT INTO "+catalog+"."+t.name+" SELECT * FROM "+r.catalog+"."+t.name); err != nil {
+			if t.name == "runs" {
+				continue
+			}
+			if err := c.Exec(ctx, "INSERT INTO "+to+"."+t.name+" SELECT * FROM "+from+"."+t.name+unmerged(t.name, merges)); err != nil {
 				return err
 			}
 		}
-		return nil
+		e, err := newEraser(ctx, c, from)
+		if err != nil {
+			return err
+		}
+		for _, runs := range merges {
+			if err := newMerger(e, runs).write(to, runs); err != nil {
+				return err
+			}
+		}
+		return e.writeRuns(to)
 	})
+}
+
+// unmerged is the clause that leaves out the rows of a table that merges replace: samples and rollups.
+func unmerged(table string, merges [][]run) string {
+	window := map[string]string{
+		"points": "since = %d AND until = %d", "hours": "bucket >= %d AND bucket <= %d", "minutes": "bucket >= %d AND bucket <= %d",
+	}[table]
+	if window == "" || len(merges) == 0 {
+		return ""
+	}
+	var replaced []string
+	for _, runs := range merges {
+		gens := make([]string, len(runs))
+		for i, r := range runs {
+			gens[i] = strconv.FormatInt(r.gen, 10)
+		}
+		since := runs[0].day * dayMicros
+		replaced = append(replaced, fmt.Sprintf(window, since, since+runs[0].days*dayMicros-1)+" AND gen IN ("+strings.Join(gens, ", ")+")")
+	}
+	return " WHERE NOT (" + strings.Join(replaced, " OR ") + ")"
 }
 
 // swap makes generation next the file of r, which is locked.

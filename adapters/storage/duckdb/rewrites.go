@@ -44,5 +44,24 @@ func (w *rewrites) do(commit func() error) error {
 	return commit()
 }
 
+// try is do in two parts, for who must not wait while it keeps readers waiting: it takes lock, too, or
+// neither, and reports which. Where it took them end must be called.
+func (w *rewrites) try(lock func() bool) bool {
+	if !w.gate.TryLock() {
+		return false
+	}
+	if !lock() {
+		w.gate.Unlock()
+		return false
+	}
+	w.sequence.Add(1)
+	return true
+}
+
+func (w *rewrites) end() {
+	w.sequence.Add(1)
+	w.gate.Unlock()
+}
+
 // note tells that the file is another than it was, to readers that are kept out by other means.
 func (w *rewrites) note() { w.sequence.Add(2) }

@@ -15,6 +15,10 @@ const formatVersion = 3
 // only the pinned storage version has the compression of doubles with them (see DESIGN.md).
 const attachOptions = "BLOCK_SIZE 65536, STORAGE_VERSION 'v1.5.0'"
 
+// repeated is the type of a column that has one value for many rows on end. The compression is named where it
+// is known, for DuckDB would try every other, too: at each checkpoint and for each block of each column.
+const repeated = "BIGINT NOT NULL USING COMPRESSION rle"
+
 // Tables of a shard's file. Everything is BIGINT so that bound parameters need no cast, which would
 // keep zone maps from pruning; the compression makes up for it. gen is the memtable generation with
 // which a row was flushed.
@@ -24,8 +28,8 @@ var tables = []struct{ name, columns string }{
 	{"metrics", "id BIGINT NOT NULL, name VARCHAR NOT NULL"},
 	{"series", "id BIGINT NOT NULL, metric_id BIGINT NOT NULL, key VARCHAR NOT NULL"},
 	{"newest", "series_id BIGINT NOT NULL, ts BIGINT NOT NULL, value DOUBLE NOT NULL, gen BIGINT NOT NULL"},
-	{"points", "metric_id BIGINT NOT NULL, series_id BIGINT NOT NULL, t BIGINT NOT NULL, value DOUBLE NOT NULL, gen BIGINT NOT NULL, " +
-		"since BIGINT NOT NULL, until BIGINT NOT NULL, unit BIGINT NOT NULL, shift BIGINT NOT NULL"},
+	{"points", "metric_id " + repeated + ", series_id " + repeated + ", t BIGINT NOT NULL USING COMPRESSION bitpacking, value DOUBLE NOT NULL, " +
+		"gen " + repeated + ", since " + repeated + ", until " + repeated + ", unit " + repeated + ", shift " + repeated},
 	{"hours", rollupColumns},
 	{"minutes", rollupColumns},
 	{"runs", "gen BIGINT NOT NULL, day BIGINT NOT NULL, days BIGINT NOT NULL, rows BIGINT NOT NULL, " +

@@ -1,0 +1,62 @@
+package duckdb_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb"
+	"github.com/raftmetrics/raftmetrics/domain/shard"
+	"github.com/raftmetrics/raftmetrics/ports/outbound"
+)
+
+// BenchmarkMerge brings 10 million samples into one shard in eight flushes, merges all, and reports what each
+// step cost.
+func BenchmarkMerge(b *testing.B) {
+	const flushes = 8
+	for b.Loop() {
+		n := newNode(b, duckdb.Options{})
+		s, err := duckdb.New(n.options)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := s.Open(b.Context(), 0); err != nil {
+			b.Fatal(err)
+		}
+		l := newLoader(b)
+		var flushing, merging, rewriting time.Duration
+		for flush := range uint64(flushes) {
+			for tick := int(flush) * benchTicks / flushes; tick < int(flush+1)*benchTicks/flushes; tick += ticksPerBatch {
+				for id := range shard.ID(benchShards) {
+					if err := s.Append(b.Context(), 0, l.batch(id, tick)); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			before := cpu(b)
+			s.Cut(0, outbound.AppliedState{Index: flush + 1})
+			if _, err := s.Flush(b.Context(), 0); err != nil {
+				b.Fatal(err)
+			}
+			flushing += cpu(b) - before
+		}
+		for more := true; more; {
+			rewrites := s.Tidied().Rewrites
+			before := cpu(b)
+			if more, err = s.Merge(b.Context(), 0, true); err != nil {
+				b.Fatal(err)
+			}
+			if took := cpu(b) - before; s.Tidied().Rewrites > rewrites {
+				rewriting += took
+			} else {
+				merging += took
+			}
+		}
+		const millions = benchTicks * benchHosts * benchMetrics / 1e6
+		b.ReportMetric(flushing.Seconds()/millions, "flush-cpu-s/million")
+		b.ReportMetric(merging.Seconds()/millions, "merge-cpu-s/million")
+		b.ReportMetric(rewriting.Seconds()/millions, "rewrite-cpu-s/million")
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
