@@ -101,6 +101,22 @@ func TestFoldLimits(t *testing.T) {
 			}
 		}
 	})
+	t.Run("samples of branches", func(t *testing.T) {
+		b := aggregate.NewBuilder(mustQuery(t, aggregate.QuerySpec{}))
+		aggregate.LeaveSamples(b, 5)
+		for i, want := range []error{nil, aggregate.ErrTooManySamples} {
+			branch := b.Branch()
+			if err := mustFold(t, branch, i).AddAll([]int64{1, 2, 3}, []float64{1, 2, 3}); want == nil && err != nil {
+				t.Fatal(err)
+			}
+			if err := b.Absorb(branch); !errors.Is(err, want) {
+				t.Errorf("after %d samples of at most 5: %v, want %v", 3*(i+1), err, want)
+			}
+		}
+		if table := b.Table(); len(table.Groups) != 1 || table.Groups[0].Cells[0].Partial.Count() != 3 {
+			t.Errorf("%+v: want what the first branch found", table)
+		}
+	})
 	t.Run("held", func(t *testing.T) {
 		q := mustQuery(t, aggregate.QuerySpec{GroupBy: []string{"host"}, Detail: aggregate.DetailSketch})
 		b := aggregate.NewBuilder(q)

@@ -40,6 +40,7 @@ type Builder struct {
 	fold  Fold        // the one in progress
 	alone GroupHandle // of the last fold: without group_by that of all
 	left  int64       // how many more samples folds may read
+	lent  int64       // how many those were at first, of a branch
 	room  int         // how many more values and counters details may hold
 	err   error       // what the end of a fold met, for who comes next
 
@@ -59,6 +60,23 @@ type slabs struct {
 // NewBuilder returns an empty builder for the answers to q.
 func NewBuilder(q Query) *Builder {
 	return &Builder{query: q, groups: map[string]*groupBuilder{}, left: SamplesMax, room: HeldMax}
+}
+
+// Branch returns an empty builder for a share of the samples, to be used on another goroutine and then handed
+// to Absorb.
+func (b *Builder) Branch() *Builder {
+	branch := NewBuilder(b.query)
+	branch.left, branch.lent = b.left, b.left
+	return branch
+}
+
+// Absorb ends a Branch of b and merges its table. It returns what Merge does, and ErrTooManySamples when all
+// branches together read more than SamplesMax.
+func (b *Builder) Absorb(branch *Builder) error {
+	if b.left -= branch.lent - branch.left; b.left < 0 {
+		return ErrTooManySamples.WithDetail("limit", SamplesMax)
+	}
+	return b.Merge(branch.Table())
 }
 
 // Query returns what is asked.

@@ -137,10 +137,10 @@ func lockSoon(ctx context.Context, try func() bool) bool {
 // order, and then the runs that come of merges.
 func copyFile(ctx context.Context, c *engine.Conn, from, to string, merges [][]run) error {
 	return c.Transact(ctx, func() error {
+		if err := declare(ctx, c, to, nil); err != nil {
+			return err
+		}
 		for _, t := range tables {
-			if err := c.Exec(ctx, "CREATE TABLE "+to+"."+t.name+" ("+t.columns+")"); err != nil {
-				return err
-			}
 			if t.name == "runs" {
 				continue
 			}

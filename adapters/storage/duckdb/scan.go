@@ -43,7 +43,7 @@ func (r *reading) scan(ctx context.Context, in decoded, overlay bool) error {
 	builders, failures := make([]*aggregate.Builder, workers), make([]error, workers)
 	var running sync.WaitGroup
 	for w := range workers {
-		builders[w] = aggregate.NewBuilder(r.query)
+		builders[w] = r.builder.Branch()
 		running.Go(func() {
 			failures[w] = newScanner(r.query, builders[w], overlay).share(ctx, in, w, workers)
 			if failures[w] != nil {
@@ -56,7 +56,7 @@ func (r *reading) scan(ctx context.Context, in decoded, overlay bool) error {
 		return context.Cause(ctx)
 	}
 	for _, b := range builders {
-		if err := r.builder.Merge(b.Table()); err != nil {
+		if err := r.builder.Absorb(b); err != nil {
 			return err
 		}
 	}

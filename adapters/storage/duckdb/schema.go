@@ -3,6 +3,7 @@ package duckdb
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
 	"github.com/raftmetrics/raftmetrics/domain/shard"
@@ -77,10 +78,8 @@ func checkpoint(ctx context.Context, c *engine.Conn, catalog string) error {
 // createTables fills a new file.
 func createTables(ctx context.Context, c *engine.Conn, catalog, cluster string, id shard.ID) error {
 	return c.Transact(ctx, func() error {
-		for _, t := range tables {
-			if err := c.Exec(ctx, "CREATE TABLE "+catalog+"."+t.name+" ("+t.columns+")"); err != nil {
-				return err
-			}
+		if err := declare(ctx, c, catalog, nil); err != nil {
+			return err
 		}
 		if err := c.Query(ctx, "INSERT INTO "+catalog+".meta VALUES ($1, $2, $3)",
 			[]any{int64(formatVersion), cluster, int64(id)}, nil); err != nil {
@@ -88,6 +87,19 @@ func createTables(ctx context.Context, c *engine.Conn, catalog, cluster string, 
 		}
 		return writeState(ctx, c, catalog, stateRecord{})
 	})
+}
+
+// declare creates those of the tables that are named, nil for all, which the file does not have.
+func declare(ctx context.Context, c *engine.Conn, catalog string, names []string) error {
+	for _, t := range tables {
+		if names != nil && !slices.Contains(names, t.name) {
+			continue
+		}
+		if err := c.Exec(ctx, "CREATE TABLE "+catalog+"."+t.name+" ("+t.columns+")"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // writeState replaces the state record.

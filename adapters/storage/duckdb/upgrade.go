@@ -3,7 +3,6 @@ package duckdb
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
 )
@@ -30,12 +29,8 @@ func upgrade(ctx context.Context, c *engine.Conn, catalog string, format int64) 
 // upgradeFrom1 makes the tables that a file of format 1, which had no rollups and did not cut its flushes
 // into windows, does not have.
 func upgradeFrom1(ctx context.Context, c *engine.Conn, catalog string) error {
-	for _, t := range tables {
-		if slices.Contains(tablesSince2, t.name) {
-			if err := c.Exec(ctx, "CREATE TABLE "+catalog+"."+t.name+" ("+t.columns+")"); err != nil {
-				return err
-			}
-		}
+	if err := declare(ctx, c, catalog, tablesSince2); err != nil {
+		return err
 	}
 	day := []any{lift(dayMicros), dayMicros}
 	for _, step := range []struct {
