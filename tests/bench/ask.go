@@ -96,11 +96,20 @@ func (s *system) asks(q workload.Question) []workload.Ask {
 	return q.Ours
 }
 
-// warmUp asks every variant and checks the answers.
+// warmUp asks every variant and checks the answers, through each node: which nodes read for a question, and
+// keep what they read, depends on the one that is asked.
 func (a *asked) warmUp(ctx context.Context, s *system, q workload.Question) (latency time.Duration, err error) {
-	client := node.NewClient(s.urls[0], 1)
+	for _, url := range s.urls {
+		if latency, err = a.warmUpAt(ctx, url, s.asks(q)); err != nil || !a.valid() {
+			break
+		}
+	}
+	return latency, err
+}
+
+func (a *asked) warmUpAt(ctx context.Context, url string, variants []workload.Ask) (latency time.Duration, err error) {
+	client := node.NewClient(url, 1)
 	defer client.Close()
-	variants := s.asks(q)
 	began := time.Now()
 	for i := 0; i < warmUps && a.valid() && (i < warmUpsMin || time.Since(began) < warmUpSpan); i++ {
 		ask := variants[i%len(variants)]
