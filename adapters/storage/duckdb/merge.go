@@ -76,7 +76,7 @@ func (r *replica) chores(all bool) chores {
 	if expired, cutoffs := r.expiries(runs); len(expired) > 0 {
 		return chores{expired: expired, cutoffs: cutoffs}
 	}
-	if merges := chooseMerges(runs, all, math.MaxInt64, math.MaxInt); r.mergesAnew(merges, runs, all) {
+	if merges := chooseMerges(runs, all, anewRowsMax, stepWindowsMax); r.mergesAnew(merges, runs, all) {
 		return chores{merges: merges, rewrite: true}
 	}
 	merges := chooseMerges(runs, all, stepRowsMax, stepWindowsMax)
