@@ -30,7 +30,7 @@ func newEraser(ctx context.Context, c *engine.Conn, catalog string) (*eraser, er
 	}
 	e := &eraser{ctx: ctx, conn: c, catalog: catalog, runs: make(map[runKey]*run, len(runs))}
 	for i := range runs {
-		e.runs[runKey{runs[i].gen, runs[i].day * dayMicros}] = &runs[i]
+		e.runs[runKey{runs[i].gen, runs[i].span().from}] = &runs[i]
 	}
 	return e, nil
 }
@@ -77,13 +77,13 @@ func (e *eraser) take(key runKey, rows int64) error {
 func (e *eraser) renew(old, merged []run) error {
 	before, after := int64(0), int64(0)
 	for _, r := range old {
-		key := runKey{r.gen, r.day * dayMicros}
+		key := runKey{r.gen, r.span().from}
 		before += e.runs[key].rows
 		delete(e.runs, key)
 	}
 	for _, r := range merged {
 		after += r.rows
-		e.runs[runKey{r.gen, r.day * dayMicros}] = &r
+		e.runs[runKey{r.gen, r.span().from}] = &r
 	}
 	e.renewed = true
 	if before != after {

@@ -76,11 +76,14 @@ func (r *replica) chores(all bool) chores {
 	if expired, cutoffs := r.expiries(runs); len(expired) > 0 {
 		return chores{expired: expired, cutoffs: cutoffs}
 	}
-	if merges := chooseMerges(runs, all, anewRowsMax, stepWindowsMax); r.mergesAnew(merges, runs, all) {
+	merges := chooseMerges(runs, all)
+	switch {
+	case len(merges) == 0:
+		return chores{rewrite: r.wantsRewrite(all)}
+	case r.mergesAnew(merges, runs, all):
 		return chores{merges: merges, rewrite: true}
 	}
-	merges := chooseMerges(runs, all, stepRowsMax, stepWindowsMax)
-	return chores{merges: merges, rewrite: len(merges) == 0 && r.wantsRewrite(all)}
+	return chores{merges: oneStep(merges)}
 }
 
 // expiries returns what can be dropped of windows that lie before cut-offs. Cut-offs that are not durable

@@ -1,6 +1,7 @@
 package duckdb_test
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -9,12 +10,18 @@ import (
 	"github.com/raftmetrics/raftmetrics/ports/outbound"
 )
 
-// BenchmarkMerge brings 10 million samples into one shard in eight flushes, merges all, and reports what each
-// step cost.
+// BenchmarkMerge brings 10 million samples into one shard in eight flushes, merges all, inside the file or into
+// a new one, and reports what that cost.
 func BenchmarkMerge(b *testing.B) {
+	b.Run("inside", func(b *testing.B) { benchmarkMerge(b, duckdb.Options{}.WithRewriteFrom(math.MaxInt64)) })
+	b.Run("anew", func(b *testing.B) { benchmarkMerge(b, duckdb.Options{}) })
+}
+
+func benchmarkMerge(b *testing.B, o duckdb.Options) {
+	b.Helper()
 	const flushes = 8
 	for b.Loop() {
-		n := newNode(b, duckdb.Options{})
+		n := newNode(b, o)
 		s, err := duckdb.New(n.options)
 		if err != nil {
 			b.Fatal(err)
@@ -23,7 +30,7 @@ func BenchmarkMerge(b *testing.B) {
 			b.Fatal(err)
 		}
 		l := newLoader(b)
-		var flushing, merging, rewriting time.Duration
+		var flushing, merging time.Duration
 		for flush := range uint64(flushes) {
 			for tick := int(flush) * benchTicks / flushes; tick < int(flush+1)*benchTicks/flushes; tick += ticksPerBatch {
 				for id := range shard.ID(benchShards) {
@@ -39,22 +46,16 @@ func BenchmarkMerge(b *testing.B) {
 			}
 			flushing += cpu(b) - before
 		}
+		before := cpu(b)
 		for more := true; more; {
-			rewrites := s.Tidied().Rewrites
-			before := cpu(b)
 			if more, err = s.Merge(b.Context(), 0, true); err != nil {
 				b.Fatal(err)
 			}
-			if took := cpu(b) - before; s.Tidied().Rewrites > rewrites {
-				rewriting += took
-			} else {
-				merging += took
-			}
 		}
+		merging += cpu(b) - before
 		const millions = benchTicks * benchHosts * benchMetrics / 1e6
 		b.ReportMetric(flushing.Seconds()/millions, "flush-cpu-s/million")
 		b.ReportMetric(merging.Seconds()/millions, "merge-cpu-s/million")
-		b.ReportMetric(rewriting.Seconds()/millions, "rewrite-cpu-s/million")
 		if err := s.Close(); err != nil {
 			b.Fatal(err)
 		}

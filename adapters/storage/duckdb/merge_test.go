@@ -337,3 +337,45 @@ func sizeOfFiles(t *testing.T, n *node) (bytes int64) {
 	}
 	return bytes
 }
+
+// TestNewFilesKeepTheOrder merges a window of many runs into a new file beside another window, which is copied
+// and whose rows must stay in their order: the place of a sample tells which of those of one time is the newest.
+func TestNewFilesKeepTheOrder(t *testing.T) {
+	s := start(t, newNode(t, duckdb.Options{}.WithRewriteFrom(1)))
+	open(t, s, 0)
+	const large, small, flushes = 700_000, 60_000, 14
+	write := func(index uint64, begin int64, samples int) {
+		c := columns(2, samples, index)
+		for i := range c.Timestamps {
+			c.Timestamps[i] = begin + int64(i/4)*1_000 // each time twice
+			c.Values[i] = float64(index)*large + float64(i)
+		}
+		if err := s.Append(t.Context(), 0, c); err != nil {
+			t.Fatal(err)
+		}
+		s.Cut(0, outbound.AppliedState{Index: index, Term: 1})
+		if _, err := s.Flush(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(1, 0, large)
+	for index := uint64(2); index < 2+flushes; index++ {
+		write(index, day+int64(index)*hour, small)
+	}
+	if mergeFully(t, s, true); s.Tidied().Rewrites == 0 {
+		t.Fatal("nothing was merged into a new file")
+	}
+	text := "SELECT count(*) FROM (SELECT value, lag(value) OVER (PARTITION BY series_id, since, gen ORDER BY place) AS before FROM file.samples()) WHERE value < before"
+	err := s.Ask(t.Context(), 0, text, func(c engine.Chunk) error {
+		if wrong := c.Int64s(0)[0]; wrong != 0 {
+			t.Errorf("%d samples come before one that was written before them", wrong)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if runs, rows := runsOf(t, s); runs != 2 || rows != large+flushes*small {
+		t.Errorf("%d runs with %d samples", runs, rows)
+	}
+}

@@ -14,31 +14,36 @@ const (
 	// them. Merged runs are so merged again when there are as many of them: a row is copied a number of times
 	// that grows with the logarithm (to mergeRunsMin) of the rows of its window.
 	mergeSimilar = 1.5
-	// stepRowsMax and stepWindowsMax bound one step inside a file.
+	// stepRowsMax and stepWindowsMax bound one step; the rows those of one inside a file.
 	stepRowsMax    = 1 << 22
 	stepWindowsMax = 64
 )
 
 // chooseMerges returns which runs to merge next, each element at least two runs of one window, consecutive
-// in the log. With all it is whatever can be merged. It ends with the window that reaches one of the bounds.
-func chooseMerges(runs []run, all bool, rowsMax int64, windowsMax int) (merges [][]run) {
+// in the log, of at most stepWindowsMax windows. With all it is whatever can be merged.
+func chooseMerges(runs []run, all bool) (merges [][]run) {
 	sorted := slices.SortedFunc(slices.Values(runs), compareRuns)
-	rows := int64(0)
-	for len(sorted) > 0 {
+	for len(sorted) > 0 && len(merges) < stepWindowsMax {
 		n := 1
 		for n < len(sorted) && sorted[n].day == sorted[0].day && sorted[n].days == sorted[0].days {
 			n++
 		}
 		chosen := chooseRuns(withBarriers(sorted[:n], runs), all)
 		sorted = sorted[n:]
-		if len(chosen) == 0 {
-			continue
+		if len(chosen) > 0 {
+			merges = append(merges, chosen)
 		}
-		if rows >= rowsMax || len(merges) == windowsMax {
-			break
+	}
+	return merges
+}
+
+// oneStep returns the first of merges, up to the one with which they have stepRowsMax rows.
+func oneStep(merges [][]run) [][]run {
+	rows := int64(0)
+	for i, runs := range merges {
+		if rows += rowsOf(runs); rows >= stepRowsMax {
+			return merges[:i+1]
 		}
-		rows += rowsOf(chosen)
-		merges = append(merges, chosen)
 	}
 	return merges
 }

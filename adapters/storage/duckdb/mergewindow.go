@@ -2,6 +2,7 @@ package duckdb
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/raftmetrics/raftmetrics/adapters/storage/duckdb/engine"
@@ -15,27 +16,32 @@ const stretchRowsMax = 1 << 19
 // merge makes one run of runs, which are of one window and consecutive in the log, in the transaction of
 // e. Rows of the file up to lastPlace were there before the transaction.
 func (e *eraser) merge(runs []run, lastPlace int64) error {
-	m := newMerger(e, runs)
 	for _, r := range rollups {
-		if err := e.exec("DELETE FROM "+e.catalog+"."+r.table+" WHERE gen IN (SELECT unnest($1::BIGINT[])) AND bucket >= $2 AND bucket <= $3",
-			m.gens, m.since, m.until); err != nil {
+		if err := e.exec("DELETE FROM " + e.catalog + "." + r.table + " WHERE " + ofRuns(r.table, runs)); err != nil {
 			return err
 		}
 	}
-	if err := m.write(e.catalog, runs); err != nil {
+	if err := e.mergeInto(e.catalog, runs); err != nil {
 		return err
 	}
-	return e.exec("DELETE FROM "+e.catalog+".points WHERE "+mergerWhere+" AND rowid <= $4", m.gens, m.since, m.until, lastPlace)
+	return e.exec("DELETE FROM "+e.catalog+".points WHERE "+ofRuns("points", runs)+" AND rowid <= $1", lastPlace)
 }
 
-// mergerWhere picks the rows of the runs that are merged.
-const mergerWhere = "gen IN (SELECT unnest($1::BIGINT[])) AND since = $2 AND until = $3"
+// ofRuns picks the rows that a table, of samples or of rollups, has of runs, which are of one window and
+// consecutive in the log. It is no list of generations, for DuckDB makes a join of a long one, and a join does
+// not keep rows in their order.
+func ofRuns(table string, runs []run) string {
+	at, condition := runs[0].span(), "bucket >= %d AND bucket <= %d"
+	if table == "points" {
+		condition = "since = %d AND until = %d"
+	}
+	return fmt.Sprintf("gen >= %d AND gen <= %d AND "+condition, runs[0].gen, runs[len(runs)-1].gen, at.from, at.to)
+}
 
 // merger copies the rows of runs of one window, in order, series by series.
 type merger struct {
 	*eraser
-	gens         []int64
-	since, until int64
+	runs []run
 
 	series map[int64]int // index into rows
 	rows   [][]logRow
@@ -43,30 +49,21 @@ type merger struct {
 	points []memtable.Point
 }
 
-func newMerger(e *eraser, runs []run) *merger {
-	window := runs[0]
-	m := &merger{eraser: e, since: window.day * dayMicros, until: (window.day+window.days)*dayMicros - 1}
-	for _, r := range runs {
-		m.gens = append(m.gens, r.gen)
-	}
-	return m
-}
-
-// write adds the one run to the file called catalog. It carries the greatest of the generations, so that the
-// order of the log stays; its rollups are made anew from its samples.
-func (m *merger) write(catalog string, runs []run) error {
+// mergeInto adds the one run that comes of runs to the file called catalog. It carries the greatest of the
+// generations, so that the order of the log stays; its rollups are made anew from its samples.
+func (e *eraser) mergeInto(catalog string, runs []run) error {
 	newest, dense := runs[len(runs)-1], int64(0)
 	for _, r := range runs {
 		if r.minutes {
 			dense += r.rows
 		}
 	}
-	w, err := newRunWriter(m.ctx, m.conn, catalog, newest.gen, 2*dense > rowsOf(runs))
+	w, err := newRunWriter(e.ctx, e.conn, catalog, newest.gen, 2*dense > rowsOf(runs))
 	if err != nil {
 		return err
 	}
 	w.begin(newest.day, newest.days)
-	err = m.copy(w)
+	err = (&merger{eraser: e, runs: runs}).copy(w)
 	var merged []run
 	if err == nil {
 		merged, err = w.finish()
@@ -77,7 +74,7 @@ func (m *merger) write(catalog string, runs []run) error {
 	if err != nil {
 		return err
 	}
-	return m.renew(runs, merged)
+	return e.renew(runs, merged)
 }
 
 // logRow is a row with its place in the log.
@@ -91,8 +88,9 @@ func (m *merger) copy(w *runWriter) error {
 	if err != nil {
 		return err
 	}
+	all := m.runs[0].span()
 	for _, s := range stretches {
-		if err := m.copyStretch(w, s, m.since, m.until); err != nil {
+		if err := m.copyStretch(w, s, all.from, all.to); err != nil {
 			return err
 		}
 	}
@@ -102,8 +100,8 @@ func (m *merger) copy(w *runWriter) error {
 // stretches divides the series so that each part has few rows, or one series.
 func (m *merger) stretches() ([]stretch, error) {
 	var all stretches
-	err := m.conn.Query(m.ctx, "SELECT metric_id, series_id, count(*) FROM "+m.catalog+".points WHERE "+mergerWhere+
-		" GROUP BY metric_id, series_id ORDER BY metric_id, series_id", []any{m.gens, m.since, m.until}, func(chunk engine.Chunk) error {
+	err := m.conn.Query(m.ctx, "SELECT metric_id, series_id, count(*) FROM "+m.catalog+".points WHERE "+ofRuns("points", m.runs)+
+		" GROUP BY metric_id, series_id ORDER BY metric_id, series_id", nil, func(chunk engine.Chunk) error {
 		all.add(chunk, stretchRowsMax)
 		return nil
 	})
@@ -123,11 +121,11 @@ func (m *merger) copyStretch(w *runWriter, s stretch, from, to int64) error {
 		return m.copyStretch(w, half, middle, to)
 	}
 	m.series, m.rows = map[int64]int{}, m.rows[:0]
-	text := "SELECT series_id, ts, value, gen, place FROM " + samplesOf(m.catalog) + " WHERE " + mergerWhere +
-		" AND metric_id = $4 AND series_id >= $5 AND series_id <= $6"
-	args := []any{m.gens, m.since, m.until, s.metric, s.first, s.last}
-	if from > m.since || to < m.until {
-		text += " AND ts >= $7 AND ts <= $8"
+	text := "SELECT series_id, ts, value, gen, place FROM " + samplesOf(m.catalog) + " WHERE " + ofRuns("points", m.runs) +
+		" AND metric_id = $1 AND series_id >= $2 AND series_id <= $3"
+	args := []any{s.metric, s.first, s.last}
+	if all := m.runs[0].span(); from > all.from || to < all.to {
+		text += " AND ts >= $4 AND ts <= $5"
 		args = append(args, from, to)
 	}
 	if err := m.conn.Query(m.ctx, text, args, m.gather); err != nil {

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,7 +70,7 @@ const anewRowsMax = 1 << 25
 // be rewritten. The merged runs' share of the file is as large as their share of its rows.
 func (r *replica) mergesAnew(merges [][]run, runs []run, all bool) bool {
 	s := r.space.Load()
-	if len(merges) == 0 || s == nil || s.rewritten || !r.mayRewrite(all) {
+	if s == nil || s.rewritten || !r.mayRewrite(all) {
 		return false
 	}
 	rows, merged := rowsOf(runs), int64(0)
@@ -153,7 +153,7 @@ func copyFile(ctx context.Context, c *engine.Conn, from, to string, merges [][]r
 			return err
 		}
 		for _, runs := range merges {
-			if err := newMerger(e, runs).write(to, runs); err != nil {
+			if err := e.mergeInto(to, runs); err != nil {
 				return err
 			}
 		}
@@ -163,20 +163,12 @@ func copyFile(ctx context.Context, c *engine.Conn, from, to string, merges [][]r
 
 // unmerged is the clause that leaves out the rows of a table that merges replace: samples and rollups.
 func unmerged(table string, merges [][]run) string {
-	window := map[string]string{
-		"points": "since = %d AND until = %d", "hours": "bucket >= %d AND bucket <= %d", "minutes": "bucket >= %d AND bucket <= %d",
-	}[table]
-	if window == "" || len(merges) == 0 {
+	if !slices.Contains([]string{"points", "hours", "minutes"}, table) || len(merges) == 0 {
 		return ""
 	}
-	var replaced []string
-	for _, runs := range merges {
-		gens := make([]string, len(runs))
-		for i, r := range runs {
-			gens[i] = strconv.FormatInt(r.gen, 10)
-		}
-		since := runs[0].day * dayMicros
-		replaced = append(replaced, fmt.Sprintf(window, since, since+runs[0].days*dayMicros-1)+" AND gen IN ("+strings.Join(gens, ", ")+")")
+	replaced := make([]string, len(merges))
+	for i, runs := range merges {
+		replaced[i] = ofRuns(table, runs)
 	}
 	return " WHERE NOT (" + strings.Join(replaced, " OR ") + ")"
 }
@@ -190,7 +182,6 @@ func (s *Store) swap(ctx context.Context, c *engine.Conn, r *replica, next uint6
 		return err
 	}
 	r.generation = next
-	r.rewrites.note()
 	if err := detach(ctx, c, r.catalog); err != nil {
 		return err
 	}

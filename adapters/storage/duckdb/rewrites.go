@@ -38,9 +38,8 @@ func (w *rewrites) hold() (release func()) {
 // do runs commit, which takes rows away, and whatever else belongs to the same moment.
 func (w *rewrites) do(commit func() error) error {
 	w.gate.Lock()
-	defer w.gate.Unlock()
 	w.sequence.Add(1)
-	defer w.sequence.Add(1)
+	defer w.end()
 	return commit()
 }
 
@@ -58,6 +57,7 @@ func (w *rewrites) try(lock func() bool) bool {
 	return true
 }
 
+// end is that of do, or of what a successful try began.
 func (w *rewrites) end() {
 	w.sequence.Add(1)
 	w.gate.Unlock()

@@ -27,6 +27,9 @@ type run struct {
 	minutes  bool  // it has rows in minutes; it always has some in hours
 }
 
+// span returns the run's window.
+func (r run) span() span { return window{r.day, r.days}.span() }
+
 // windowsMax bounds the windows of one flush: where its samples lie further apart, the windows are
 // wider.
 const windowsMax = 1024

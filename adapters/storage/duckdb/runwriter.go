@@ -92,8 +92,8 @@ func (w *runWriter) add(metricID, seriesID int64, points []memtable.Point) error
 
 // append adds the samples themselves, see samplesOf.
 func (w *runWriter) append(metricID, seriesID int64, points []memtable.Point) error {
-	since := w.current.day * dayMicros
-	until, unit := since+w.current.days*dayMicros-1, unitOf(points, since)
+	window := w.current.span()
+	since, until, unit := window.from, window.to, unitOf(points, window.from)
 	shift := w.count.shift(points, since, unit)
 	for len(points) > 0 {
 		n := min(len(points), len(w.unit)-w.rows)
