@@ -214,17 +214,24 @@ type forgetfulNode struct {
 
 func (f *forgetfulNode) SaveState([]byte) error { return f.err }
 
-// TestHandOverTriesOthers has wishes get lost until each of the others was asked, and one of them again.
-func TestHandOverTriesOthers(t *testing.T) {
+// handsOver has a worker lead a group and hand it over, which as many wishes as losses do not bring about.
+func handsOver(t *testing.T, losses int) (*deafHeirs, *paperGroup, *appcluster.Steward) {
+	t.Helper()
 	w := trio(t)
 	n := w.nodes[worker1]
 	group := cluster.ShardGroup(0)
 	c := w.groups[group]
 	c.leader = n.replicas[group]
 	w.elect(c)
-	deaf := &deafHeirs{paperNode: n, group: group, losses: 2}
+	deaf := &deafHeirs{paperNode: n, group: group, losses: losses}
 	steward := appcluster.NewSteward(n.view, deaf, deaf, func(action string, err error) { t.Errorf("%s: %v", action, err) })
 	steward.HandOver(t.Context())
+	return deaf, c, steward
+}
+
+// TestHandOverTriesOthers has wishes get lost until each of the others was asked, and one of them again.
+func TestHandOverTriesOthers(t *testing.T) {
+	deaf, c, _ := handsOver(t, 2)
 	if a := deaf.asked; len(a) != 3 || a[0] == a[1] || a[2] != a[0] || c.leader != a[2] {
 		t.Errorf("asked %v, and %v leads; want two in turn, and the first leading", a, c.leader)
 	}
@@ -233,19 +240,11 @@ func TestHandOverTriesOthers(t *testing.T) {
 // TestGivesAwayWhatItGetsWhileItStops has a group handed to a node that has handed it over before: whoever
 // leads it does not know that the node stops.
 func TestGivesAwayWhatItGetsWhileItStops(t *testing.T) {
-	w := trio(t)
-	n := w.nodes[worker1]
-	group := cluster.ShardGroup(0)
-	c := w.groups[group]
-	c.leader = n.replicas[group]
-	w.elect(c)
-	deaf := &deafHeirs{paperNode: n, group: group}
-	steward := appcluster.NewSteward(n.view, deaf, deaf, func(action string, err error) { t.Errorf("%s: %v", action, err) })
-	steward.HandOver(t.Context())
+	deaf, c, steward := handsOver(t, 0)
 	if len(deaf.asked) != 1 || c.leader != deaf.asked[0] {
 		t.Fatalf("asked %v, and %v leads; want one, which leads", deaf.asked, c.leader)
 	}
-	c.leader = n.replicas[group]
+	c.leader = deaf.replicas[deaf.group]
 	deaf.losses = 2
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

@@ -21,7 +21,7 @@ const (
 	transferRoundsMin = 20
 	// stewardStepMax bounds one change of a configuration.
 	stewardStepMax = 10 * time.Second
-	// handOverTry is how long a stopping node gives one replica to take a group over: a few round trips, and
+	// handOverTry is how long one replica has to take a group over: a few round trips, and
 	// less than the election timeout for which a lost wish would keep writes waiting.
 	handOverTry = 300 * time.Millisecond
 	// handOverLook is how long it waits before it looks again at what it leads.
@@ -134,6 +134,7 @@ func (s *Steward) tend(ctx context.Context, state *cluster.State, group cluster.
 	}
 }
 
+// carryOut takes a step within the time that its kind has.
 func (s *Steward) carryOut(ctx context.Context, group cluster.Group, step cluster.Step) error {
 	limit := stewardStepMax
 	if step.Kind == cluster.StepTransfer {
