@@ -27,6 +27,13 @@ type network struct {
 	cut  map[uint64]bool
 }
 
+// setCut says whether what a replica sends and is sent is lost.
+func (net *network) setCut(replica uint64, cut bool) {
+	net.Lock()
+	defer net.Unlock()
+	net.cut[replica] = cut
+}
+
 // link is one node's way into the network.
 type link struct{ net *network }
 
@@ -215,9 +222,7 @@ func TestNodesGoOnWithoutTheLeader(t *testing.T) {
 		net := newNetwork(t, 1, Limits{})
 		net.propose(0, "before")
 		old := net.leader(0)
-		net.Lock()
-		net.cut[uint64(old+1)] = true
-		net.Unlock()
+		net.setCut(uint64(old+1), true)
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		if _, err := net.rigs[old].node.Propose(ctx, 0, []byte("lost")); !errors.Is(err, outbound.ErrAmbiguous) {
@@ -227,9 +232,7 @@ func TestNodesGoOnWithoutTheLeader(t *testing.T) {
 			t.Fatal("a cut node confirmed a read")
 		}
 		net.propose(0, "after")
-		net.Lock()
-		delete(net.cut, uint64(old+1))
-		net.Unlock()
+		net.setCut(uint64(old+1), false)
 		time.Sleep(5 * time.Second) // fake time
 		for n, rig := range net.rigs {
 			if got := rig.applier.list(0); !slices.Equal(got, []string{"before", "after"}) {
@@ -246,9 +249,7 @@ func TestNodeIsBroughtUpBySnapshot(t *testing.T) {
 		net.propose(0, "first")
 		leader := net.leader(0)
 		lag := (leader + 1) % 3
-		net.Lock()
-		net.cut[uint64(lag+1)] = true
-		net.Unlock()
+		net.setCut(uint64(lag+1), true)
 		for i := range 20 {
 			net.propose(0, strconv.Itoa(i))
 		}
@@ -259,9 +260,7 @@ func TestNodeIsBroughtUpBySnapshot(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		net.Lock()
-		delete(net.cut, uint64(lag+1))
-		net.Unlock()
+		net.setCut(uint64(lag+1), false)
 		time.Sleep(20 * time.Second) // fake time
 		net.propose(0, "last")
 		time.Sleep(time.Second) // fake time
@@ -357,11 +356,11 @@ func TestLostTransferIsWithdrawn(t *testing.T) {
 			defer cancel()
 			return net.rigs[from].node.Change(ctx, cluster.ShardGroup(0), transfer)
 		}
-		net.cut[uint64(to)] = true
+		net.setCut(uint64(to), true)
 		if err := change(); !errors.Is(err, errNotHandedOver) {
 			t.Fatalf("handing over to a node that hears nothing: %v", err)
 		}
-		delete(net.cut, uint64(to))
+		net.setCut(uint64(to), false)
 		net.propose(0, "y") // at once, though raft would wait for the transfer longer
 		if err := change(); err != nil {
 			t.Fatalf("handing over again: %v", err)
